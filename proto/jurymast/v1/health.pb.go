@@ -442,6 +442,8 @@ type Health struct {
 	AgreedSince *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=agreed_since,json=agreedSince,proto3" json:"agreed_since,omitempty"`
 	// The signals that were counted.
 	Evidence []*Signal `protobuf:"bytes,9,rep,name=evidence,proto3" json:"evidence,omitempty"`
+	// The episode came to FAILING or BLOCKED at least once; only then does its end count as a recovery.
+	Failed bool `protobuf:"varint,10,opt,name=failed,proto3" json:"failed,omitempty"`
 	// Revision at which the record was stored last.
 	Revision      int64 `protobuf:"varint,20,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -541,6 +543,13 @@ func (x *Health) GetEvidence() []*Signal {
 	return nil
 }
 
+func (x *Health) GetFailed() bool {
+	if x != nil {
+		return x.Failed
+	}
+	return false
+}
+
 func (x *Health) GetRevision() int64 {
 	if x != nil {
 		return x.Revision
@@ -572,7 +581,7 @@ const file_jurymast_v1_health_proto_rawDesc = "" +
 	"\x06labels\x18\f \x03(\v2\x1f.jurymast.v1.Signal.LabelsEntryB\b\xbaH\x05\x9a\x01\x02\x10@R\x06labels\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9b\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb3\x03\n" +
 	"\x06Health\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1a\n" +
 	"\bprovider\x18\x02 \x01(\tR\bprovider\x12.\n" +
@@ -584,7 +593,9 @@ const file_jurymast_v1_health_proto_rawDesc = "" +
 	"\x06reason\x18\x06 \x01(\tR\x06reason\x120\n" +
 	"\x05onset\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05onset\x12=\n" +
 	"\fagreed_since\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\vagreedSince\x12/\n" +
-	"\bevidence\x18\t \x03(\v2\x13.jurymast.v1.SignalR\bevidence\x12\x1f\n" +
+	"\bevidence\x18\t \x03(\v2\x13.jurymast.v1.SignalR\bevidence\x12\x16\n" +
+	"\x06failed\x18\n" +
+	" \x01(\bR\x06failed\x12\x1f\n" +
 	"\brevision\x18\x14 \x01(\x03B\x03\xe0A\x03R\brevision*\xc1\x01\n" +
 	"\rEvidenceClass\x12\x1e\n" +
 	"\x1aEVIDENCE_CLASS_UNSPECIFIED\x10\x00\x12\x1a\n" +

@@ -1,0 +1,55 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// Backend is what a store is built on. Both implementations are safe for concurrent use and pass storetest.
+type Backend interface {
+	// Commit tries the transaction exactly once. ErrUnknown and ErrUnavailable tell apart what may have happened and
+	// what certainly did not; see also ErrTooLarge and ErrNoSpace.
+	Commit(ctx context.Context, txn Txn) (Result, error)
+	// Range returns the entries whose keys begin with prefix and are greater than or equal to from, in the order of
+	// their keys, at most limit (0: all), linearizable, and the revision they were read at.
+	Range(ctx context.Context, prefix, from string, limit int) (Page, error)
+	// Watch calls deliver with all changes under prefix after revision, whole revisions at a time, in order, and with
+	// bookmarks (no changes, only a revision) while nothing changes. It returns when ctx ends, with ErrCompacted when
+	// the history is gone, with ErrUnavailable when the stream broke: then call it again from the last revision.
+	Watch(ctx context.Context, prefix string, after int64, deliver func(Batch)) error
+	// Leases returns the lease operations.
+	Leases() Leases
+	// Close releases the backend; calls under way return ErrClosed or ErrUnavailable. Safe to call twice.
+	Close() error
+}
+
+// Leases are time-limited promises that a process still lives.
+type Leases interface {
+	// Grant makes a lease that lives at least ttl after its last renewal.
+	Grant(ctx context.Context, ttl time.Duration) (LeaseID, error)
+	// KeepAlive renews the lease once. ErrLeaseLost when it is gone.
+	KeepAlive(ctx context.Context, id LeaseID) error
+	// Revoke ends the lease at once and deletes its keys.
+	Revoke(ctx context.Context, id LeaseID) error
+}
+
+// Page is a part of the keyspace at one revision.
+type Page struct {
+	Entries  []Entry
+	Revision int64
+	// More tells that limit cut the page.
+	More bool
+}
+
+// Batch is everything that one or more whole revisions changed. Without changes it is a bookmark: nothing changed up
+// to Revision.
+type Batch struct {
+	Revision int64
+	Changes  []Change
+}
+
+// Change is one changed key. A deleted one has a nil Value and only Key and ModRevision set.
+type Change struct {
+	Entry
+	Deleted bool
+}
