@@ -4,11 +4,12 @@ import (
 	"fmt"
 	"go/ast"
 	"go/token"
+	"strings"
 )
 
 // docFindings tells the exported names without a doc comment: functions,
-// methods of exported types, types, their fields and methods, constants and
-// variables.
+// methods of exported types, types, methods of interfaces, constants and
+// variables, and the fields of options: their units, ranges and zero values.
 func (s *source) docFindings() []string {
 	var findings []string
 	missing := func(pos token.Pos, name string) {
@@ -51,21 +52,24 @@ func undocumented(d *ast.GenDecl, spec ast.Spec, missing func(token.Pos, string)
 	}
 }
 
-// undocumentedMembers looks into a struct or an interface. What is embedded is
-// documented where it is declared.
+// undocumentedMembers looks into an interface, or into a struct of options. The
+// fields of other structs may be told together, in the comment of their type.
 func undocumentedMembers(owner string, expr ast.Expr, missing func(token.Pos, string)) {
-	var fields *ast.FieldList
+	var members *ast.FieldList
 	switch e := expr.(type) {
 	case *ast.StructType:
-		fields = e.Fields
+		if !strings.HasSuffix(owner, "Options") && !strings.HasSuffix(owner, "Config") {
+			return
+		}
+		members = e.Fields
 	case *ast.InterfaceType:
-		fields = e.Methods
+		members = e.Methods
 	default:
 		return
 	}
-	for _, field := range fields.List {
-		for _, name := range field.Names {
-			if name.IsExported() && field.Doc == nil && field.Comment == nil {
+	for _, member := range members.List {
+		for _, name := range member.Names {
+			if name.IsExported() && member.Doc == nil && member.Comment == nil {
 				missing(name.Pos(), owner+"."+name.Name)
 			}
 		}

@@ -118,8 +118,13 @@ func TestSourceFindings(t *testing.T) {
 		{
 			name: "undocumented members",
 			path: "a/a.go",
-			text: head + "// A is.\ntype A struct {\n\tB int\n\t// C is.\n\tC int\n\tD int // is\n\tE, f int\n}\n\n// G does.\ntype G interface {\n\tH()\n\terror\n}\n",
-			want: []string{"a/a.go:6: exported A.B has no doc comment", "a/a.go:10: exported A.E has no doc comment", "a/a.go:15: exported G.H has no doc comment"},
+			text: head + "// AOptions are.\ntype AOptions struct {\n\tB int\n\t// C is.\n\tC int\n\tD int // is\n\tE, f int\n}\n\n// G does.\ntype G interface {\n\tH()\n\terror\n}\n",
+			want: []string{"a/a.go:6: exported AOptions.B has no doc comment", "a/a.go:10: exported AOptions.E has no doc comment", "a/a.go:15: exported G.H has no doc comment"},
+		},
+		{
+			name: "fields told together",
+			path: "a/a.go",
+			text: head + "// A is B and C.\ntype A struct{ B, C int }\n",
 		},
 		{
 			name: "undocumented values",
