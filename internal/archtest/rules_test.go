@@ -87,6 +87,12 @@ func TestSourceFindings(t *testing.T) {
 			want: []string{"server/server.go:4: exported Server has no doc comment"},
 		},
 		{
+			name: "composition root gone",
+			path: "server/server.go",
+			text: "// Package server is a fixture.\npackage server\n",
+			want: []string{"server: no composition root server.(*Server).setup, set its name right in internal/archtest or strike it out"},
+		},
+		{
 			name: "another's setup is no composition root",
 			path: "server/api/server.go",
 			text: "// Package api is a fixture.\npackage api\n\ntype server struct{}\n\nfunc (s *server) setup() {" + strings.Repeat("\n", longestFunction) + "}\n",

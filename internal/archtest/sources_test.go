@@ -59,7 +59,33 @@ func sourceFindings(sources []*source) []string {
 			findings = append(findings, s.docFindings()...)
 		}
 	}
-	return append(findings, packageFindings(sources)...)
+	findings = append(findings, packageFindings(sources)...)
+	return append(findings, staleRoots(sources)...)
+}
+
+// staleRoots tells the composition roots that are not there any more though
+// their package is.
+func staleRoots(sources []*source) []string {
+	packages, functions := map[string]bool{}, map[string]bool{}
+	for _, s := range sources {
+		if s.isTest() {
+			continue
+		}
+		packages[path.Dir(s.path)] = true
+		for _, decl := range s.file.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok {
+				functions[path.Dir(s.path)+"."+nameOf(f)] = true
+			}
+		}
+	}
+	var findings []string
+	for _, root := range compositionRoots {
+		dir, _, _ := strings.Cut(root, ".")
+		if packages[dir] && !functions[root] {
+			findings = append(findings, fmt.Sprintf("%s: no composition root %s, set its name right in internal/archtest or strike it out", dir, root))
+		}
+	}
+	return findings
 }
 
 func (s *source) sizeFindings() []string {
@@ -74,7 +100,7 @@ func (s *source) functionFindings() []string {
 	var findings []string
 	for _, decl := range s.file.Decls {
 		f, ok := decl.(*ast.FuncDecl)
-		if !ok || slices.Contains(compositionRoots, path.Base(path.Dir(s.path))+"."+nameOf(f)) {
+		if !ok || slices.Contains(compositionRoots, path.Dir(s.path)+"."+nameOf(f)) {
 			continue
 		}
 		lines := s.fset.Position(f.End()).Line - s.fset.Position(f.Pos()).Line + 1
