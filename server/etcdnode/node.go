@@ -60,13 +60,13 @@ func Start(ctx context.Context, options Options) (*Node, error) {
 	}
 	o.DataDir = lock.Dir()
 	n := &Node{
-		options:  o,
-		log:      o.Logger,
-		lock:     lock,
-		halt:     newHalt(),
-		phase:    &phase{fresh: !initialised(lock.Dir())},
-		closing:  make(chan struct{}),
-		done:     make(chan struct{}),
+		options: o,
+		log:     o.Logger,
+		lock:    lock,
+		halt:    newHalt(),
+		phase:   &phase{fresh: !initialised(lock.Dir())},
+		closing: make(chan struct{}),
+		done:    make(chan struct{}),
 	}
 	if err := n.start(ctx); err != nil {
 		return nil, fmt.Errorf("starting embedded etcd in %s: %w", o.DataDir, err)
@@ -164,12 +164,10 @@ func (n *Node) Done() <-chan struct{} { return n.done }
 // Err is nil before Done is closed and after an orderly Close. Otherwise it says why etcd ended: it wraps ErrHalted
 // or ErrStopped.
 func (n *Node) Err() error {
-	select {
-	case <-n.done:
+	if closed(n.done) {
 		return n.endErr
-	default:
-		return nil
 	}
+	return nil
 }
 
 // watch waits for etcd to end by itself.
@@ -188,11 +186,9 @@ func (n *Node) watch() {
 			err = fmt.Errorf("%w: %w", ErrStopped, cause)
 		}
 	}
-	select {
-	case <-n.closing:
+	if closed(n.closing) {
 		// Close was faster; what etcd says while it stops is no failure.
 		return
-	default:
 	}
 	n.log.Error("embedded etcd ended by itself", telemetry.KeyDir, n.options.DataDir, telemetry.KeyError, err)
 	n.end(err)
@@ -231,6 +227,10 @@ func (n *Node) stop() error {
 		if n.client != nil {
 			_ = n.client.Close() // always reports the cancelled context
 		}
+		if !closed(n.etcd.Server.ReadyNotify()) {
+			// etcd's Close waits for its listeners, and they wait for the member to be ready or stopping.
+			n.etcd.Server.HardStop()
+		}
 		n.etcd.Close()
 		removeSocketDir(n.socket, n.options.DataDir)
 		stopped <- n.lock.Release()
@@ -247,5 +247,14 @@ func (n *Node) stop() error {
 		return n.halt.err
 	case <-timeout.C:
 		return fmt.Errorf("%w (%v)", ErrCloseTimeout, n.options.CloseTimeout)
+	}
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
