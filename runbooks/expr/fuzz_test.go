@@ -1,0 +1,55 @@
+package expr
+
+import (
+	"errors"
+	"testing"
+	"time"
+)
+
+// FuzzCondition holds Compile and Eval to their promises: no panic, an *Error with places inside the expression, and an
+// end within the limits.
+func FuzzCondition(f *testing.F) {
+	for _, src := range []string{
+		`steps.switch.failed`, `phase == "FAILED_OVER"`, `health.all(p, health[p] != "FAILING")`, `json.data.exists(m, m.id == "x")`,
+		`[1,2].map(x, x * 2).filter(y, y > 2).size() == 1`, `params.region.matches("^e.$")`, "a\n&& b", `has(steps.nope)`,
+		`latency < duration("1h")`, `timestamp("2026-01-01T00:00:00Z").getFullYear() == 2026`, `{"a": 1}.a == 1`, `b"x" == b"y"`,
+		`steps == steps.switch`, `type(steps)`, `"\u00e9" + 'x' == ""`, `(((`, `1u - 2u == 3u`, `-9223372036854775808 / -1 > 0`,
+	} {
+		f.Add(src)
+	}
+	f.Fuzz(func(t *testing.T, src string) {
+		started := time.Now()
+		if c, err := Compile(src, ids); err == nil {
+			_, _ = c.Eval(facts)
+			_, _ = c.Eval(Facts{})
+			_, _ = c.Reads("steps"), c.Keys("params")
+		} else {
+			checkPlaces(t, err)
+		}
+		if c, err := CompileResponse(src); err == nil {
+			_, _ = c.Eval(Response{JSON: map[string]any{"a": []any{1.0, "x", nil, true}}, Status: 200})
+			_, _ = c.Eval(Response{})
+		} else {
+			checkPlaces(t, err)
+		}
+		if took := time.Since(started); took > 20*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+func checkPlaces(t *testing.T, err error) {
+	t.Helper()
+	compileError, ok := errors.AsType[*Error](err)
+	if !ok {
+		t.Fatalf("%T is no *Error", err)
+	}
+	if len(compileError.Problems) == 0 {
+		t.Error("an error without a problem")
+	}
+	for _, p := range compileError.Problems {
+		if p.Line < 1 || p.Column < 1 || p.Message == "" {
+			t.Errorf("a problem without a place or a message: %+v", p)
+		}
+	}
+}

@@ -1,0 +1,180 @@
+package expr
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/interpreter"
+
+	"github.com/jurymast/jurymast/runbooks/suggest"
+)
+
+// mostProblems bounds what is said about one expression: after some, the rest follows from the first.
+const mostProblems = 5
+
+// program is a compiled expression with its source for messages.
+type program struct {
+	src  string
+	cel  cel.Program
+	tree *ast.AST
+}
+
+// language is what the compiler needs to know of a kind of expression.
+type language struct {
+	env       *cel.Env
+	variables []string
+	steps     []string
+	dyn       bool // the type of the result may be known only when it is evaluated
+}
+
+func (l *language) compile(src string) (*program, error) {
+	if strings.TrimSpace(src) == "" {
+		return nil, &Error{Problems: []Problem{{Line: 1, Column: 1, Message: "the expression is empty"}}}
+	}
+	parsed, issues := l.env.Parse(src)
+	if issues.Err() != nil {
+		return nil, l.refuse(issues, nil)
+	}
+	checked, issues := l.env.Check(parsed)
+	if issues.Err() != nil {
+		return nil, l.refuse(issues, parsed.NativeRep())
+	}
+	tree := checked.NativeRep()
+	if problems := l.checkTree(tree); len(problems) > 0 {
+		return nil, newError(problems)
+	}
+	if out := checked.OutputType(); !out.IsExactType(cel.BoolType) && (!l.dyn || !out.IsExactType(cel.DynType)) {
+		return nil, newError([]Problem{{
+			Line: 1, Column: 1,
+			Message: fmt.Sprintf("the expression must say true or false, this one gives %s", typeInWords(out)),
+		}})
+	}
+	p, err := l.env.Program(checked,
+		cel.EvalOptions(cel.OptOptimize),
+		cel.CostLimit(maxCost),
+		cel.InterruptCheckFrequency(checkEvery),
+	)
+	if err != nil {
+		return nil, newError([]Problem{{Line: 1, Column: 1, Message: err.Error()}})
+	}
+	return &program{src: src, cel: p, tree: tree}, nil
+}
+
+func (p *program) eval(facts cel.Activation) (bool, error) {
+	// A background context: an evaluation takes no longer than its own limit.
+	ctx, cancel := context.WithTimeout(context.Background(), maxTime)
+	defer cancel()
+	out, _, err := p.cel.ContextEval(ctx, facts)
+	if err != nil {
+		if _, ok := errors.AsType[interpreter.EvalCancelledError](err); ok || ctx.Err() != nil {
+			return false, fmt.Errorf("evaluating %q: %w", p.src, ErrTooExpensive)
+		}
+		return false, fmt.Errorf("evaluating %q: %w", p.src, err)
+	}
+	result, ok := out.(types.Bool)
+	if !ok {
+		return false, fmt.Errorf("evaluating %q: the result is %s, neither true nor false", p.src, out.Type().TypeName())
+	}
+	return bool(result), nil
+}
+
+// refuse turns CEL's issues into an Error with messages in our words.
+func (l *language) refuse(issues *cel.Issues, tree *ast.AST) *Error {
+	byID := map[int64]ast.Expr{}
+	if tree != nil {
+		ast.PreOrderVisit(tree.Expr(), ast.NewExprVisitor(func(e ast.Expr) { byID[e.ID()] = e }))
+	}
+	var problems []Problem
+	for _, issue := range issues.Errors() {
+		problems = append(problems, Problem{
+			Line:    max(issue.Location.Line(), 1),
+			Column:  max(issue.Location.Column(), 0) + 1,
+			Message: l.inOurWords(issue.Message, byID[issue.ExprID]),
+		})
+	}
+	return newError(problems)
+}
+
+var (
+	undeclared     = regexp.MustCompile(`^undeclared reference to '([^']*)' \(in container ''\)$`)
+	undefinedField = regexp.MustCompile(`^undefined field '([^']*)'$`)
+	expecting      = regexp.MustCompile(` expecting \{.*\}$`)
+)
+
+// inOurWords replaces the messages that an operator meets most; CEL's other ones are said as they are.
+func (l *language) inOurWords(message string, at ast.Expr) string {
+	if found := undeclared.FindStringSubmatch(message); found != nil {
+		if at != nil && at.Kind() == ast.CallKind {
+			return fmt.Sprintf("unknown function %q", found[1])
+		}
+		return fmt.Sprintf("unknown variable %q%s", found[1], alternatives(found[1], l.variables))
+	}
+	if found := undefinedField.FindStringSubmatch(message); found != nil && at != nil && at.Kind() == ast.SelectKind {
+		if isIdent(at.AsSelect().Operand(), "steps") {
+			return unknownStep(found[1], l.steps)
+		}
+		return fmt.Sprintf("a step has no %q%s", found[1], alternatives(found[1], stepFields))
+	}
+	if strings.HasPrefix(message, "found no matching overload for '_[_]' applied to '("+stepsTypeName) {
+		return "a step is named as in steps.switch.failed, not by an index"
+	}
+	if rest, ok := strings.CutPrefix(message, "Syntax error: "); ok {
+		return "syntax error: " + expecting.ReplaceAllString(rest, "")
+	}
+	if strings.HasPrefix(message, "expression code point size exceeds limit") {
+		return fmt.Sprintf("the expression is longer than %d characters", maxLength)
+	}
+	return strings.ReplaceAll(message, "'@in'", "'in'")
+}
+
+func unknownStep(id string, ids []string) string {
+	if len(ids) == 0 {
+		return fmt.Sprintf("unknown step %q: there is no step before this one", id)
+	}
+	return fmt.Sprintf("unknown step %q%s", id, alternatives(id, ids))
+}
+
+// alternatives names what was probably meant, or else all that there is when that is little.
+func alternatives(word string, known []string) string {
+	if question := suggest.Question(word, known); question != "" {
+		return question
+	}
+	if len(known) > 10 {
+		return ""
+	}
+	return ", there are: " + strings.Join(known, ", ")
+}
+
+func typeInWords(t *cel.Type) string {
+	switch t.Kind() {
+	case types.StringKind:
+		return "a string"
+	case types.IntKind, types.UintKind, types.DoubleKind:
+		return "a number"
+	case types.StructKind:
+		return t.TypeName()
+	case types.MapKind:
+		return "a map"
+	case types.ListKind:
+		return "a list"
+	case types.DynKind:
+		return "a value of a type that is not known before it runs"
+	}
+	return "a " + t.TypeName()
+}
+
+func newError(problems []Problem) *Error {
+	slices.SortStableFunc(problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	problems = slices.Compact(problems)
+	return &Error{Problems: problems[:min(len(problems), mostProblems)]}
+}
