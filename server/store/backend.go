@@ -8,11 +8,13 @@ import (
 // Backend is what a store is built on. Both implementations are safe for concurrent use and pass storetest.
 type Backend interface {
 	// Commit tries the transaction exactly once. ErrUnknown and ErrUnavailable tell apart what may have happened and
-	// what certainly did not; see also ErrTooLarge and ErrNoSpace.
+	// what certainly did not; ErrNoSpace is an answer of the store, but the writes may have happened all the same.
+	// Nothing is sent with ErrTooLarge and ErrInvalid; a lost lease of a write fails the transaction with ErrLeaseLost.
+	// Without writes it asks whether the compares hold, linearizable.
 	Commit(ctx context.Context, txn Txn) (Result, error)
-	// Range returns the entries whose keys begin with prefix and are greater than or equal to from, in the order of
-	// their keys, at most limit (0: all), linearizable, and the revision they were read at.
-	Range(ctx context.Context, prefix, from string, limit int) (Page, error)
+	// Range returns the entries that the query asks for, linearizable, and the revision they were read at.
+	// ErrCompacted when that revision is gone.
+	Range(ctx context.Context, query Query) (Page, error)
 	// Watch calls deliver with all changes under prefix after revision, whole revisions at a time, in order, and with
 	// bookmarks (no changes, only a revision) while nothing changes. It returns when ctx ends, with ErrCompacted when
 	// the history is gone, with ErrUnavailable when the stream broke: then call it again from the last revision.
@@ -33,9 +35,27 @@ type Leases interface {
 	Revoke(ctx context.Context, id LeaseID) error
 }
 
+// Query says which entries to read.
+type Query struct {
+	// Prefix is what the keys begin with.
+	Prefix string
+	// From, when set, is the least key, and Before the first that is too great.
+	From, Before string
+	// Limit is the most entries; 0 means all.
+	Limit int
+	// Descending starts with the greatest key.
+	Descending bool
+	// KeysOnly leaves the values out.
+	KeysOnly bool
+	// Revision to read at, so that the pages of a list make one picture; 0 means the newest.
+	Revision int64
+}
+
 // Page is a part of the keyspace at one revision.
 type Page struct {
-	Entries  []Entry
+	// Entries in the order of the query.
+	Entries []Entry
+	// Revision they were read at.
 	Revision int64
 	// More tells that limit cut the page.
 	More bool

@@ -16,6 +16,8 @@ var (
 	ErrCompacted = errors.New("revision compacted")
 	// ErrTooLarge says that the transaction exceeds the limits of a transaction; nothing was sent.
 	ErrTooLarge = errors.New("transaction too large")
+	// ErrInvalid says that the transaction is malformed, e.g. names a key twice; nothing was sent.
+	ErrInvalid = errors.New("transaction invalid")
 	// ErrNoSpace says that the store refuses writes because its quota or the disk is used up.
 	ErrNoSpace = errors.New("store out of space")
 	// ErrLeaseLost says that a lease has expired or was revoked.
