@@ -26,7 +26,9 @@ type TLSOptions struct {
 }
 
 // Enabled tells whether TLS is asked for.
-func (o TLSOptions) Enabled() bool { return o.CertFile != "" || o.KeyFile != "" || o.ClientCAFile != "" }
+func (o TLSOptions) Enabled() bool {
+	return o.CertFile != "" || o.KeyFile != "" || o.ClientCAFile != ""
+}
 
 // TLS is a server's TLS configuration that follows its files. Safe for concurrent use.
 type TLS struct {

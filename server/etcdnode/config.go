@@ -120,8 +120,8 @@ func member(c *embed.Config, o Options) error {
 }
 
 func setTicks(c *embed.Config, tick, election time.Duration) {
-	c.TickMs = uint(tick.Milliseconds())         //nolint:gosec // constants of this package
-	c.ElectionMs = uint(election.Milliseconds()) //nolint:gosec // constants of this package
+	c.TickMs = uint(tick.Milliseconds())
+	c.ElectionMs = uint(election.Milliseconds())
 }
 
 // initialised reports whether a data directory holds a member already.

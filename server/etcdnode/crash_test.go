@@ -82,7 +82,7 @@ func fullDisk(dir string) {
 	case <-time.After(5 * time.Second):
 		fmt.Println("node ended: false")
 	}
-	for range watch { //nolint:revive // until it is closed
+	for range watch { // until it is closed
 	}
 	fmt.Println("watch closed: true")
 	began := time.Now()
@@ -93,7 +93,7 @@ func fullDisk(dir string) {
 
 func child(t *testing.T, role, dir string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // this very binary
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), childRole+"="+role, childDir+"="+dir)
 	cmd.Stderr = os.Stderr
 	return cmd

@@ -86,7 +86,7 @@ func (l *DirLock) Release() error {
 // flock takes the lock without waiting. Go opens files close-on-exec, so child processes don't inherit it.
 func flock(file *os.File) error {
 	for {
-		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // a descriptor fits in an int
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if !errors.Is(err, syscall.EINTR) {
 			return err
 		}

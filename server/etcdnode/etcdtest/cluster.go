@@ -80,7 +80,7 @@ func clusterOptions(tb testing.TB, size int, options []Option) []etcdnode.Option
 func freePort(tb testing.TB) int {
 	tb.Helper()
 	for range 1000 {
-		port := firstPort + rand.IntN(lastPort-firstPort) //nolint:gosec // nothing secret about it
+		port := firstPort + rand.IntN(lastPort-firstPort)
 		listener, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
 		if err != nil {
 			continue
