@@ -96,8 +96,9 @@ func (s *Store) Start(ctx context.Context) error {
 	if err := s.retry(ctx, func() error { return s.relist(ctx) }); err != nil {
 		return fmt.Errorf("start store: first list: %w", err)
 	}
-	s.loops.Go(s.watch)
-	s.loops.Go(s.guard)
+	if !s.spawn(s.watch) || !s.spawn(s.guard) {
+		return fmt.Errorf("start store: %w", ErrClosed)
+	}
 	if err := s.ensureRestoreEpoch(ctx); err != nil {
 		return fmt.Errorf("start store: restore epoch: %w", err)
 	}
@@ -108,9 +109,22 @@ func (s *Store) Start(ctx context.Context) error {
 // Close ends the watch, all subscriptions and the commits under way, whose outcome is then unknown. What was read
 // can still be read. Safe to call twice.
 func (s *Store) Close() {
+	s.mu.Lock()
 	s.stop(ErrClosed)
+	s.mu.Unlock()
 	s.hub.close()
 	s.loops.Wait()
+}
+
+// spawn runs f in a goroutine that Close waits for; false when the store is closed.
+func (s *Store) spawn(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing.Err() != nil {
+		return false
+	}
+	s.loops.Go(f)
+	return true
 }
 
 // bind returns a context that ends with ctx and with the store.
