@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,8 +33,8 @@ type Redactor struct {
 	search atomic.Pointer[[][]byte]
 }
 
-// Add registers secrets. A value is also found in its JSON-escaped and URL-escaped forms. Values shorter than four
-// bytes are ignored.
+// Add registers secrets. A value is also found as it looks inside JSON, a URL or a quoted string. Values shorter than
+// four bytes are ignored.
 func (r *Redactor) Add(secrets ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -45,10 +46,8 @@ func (r *Redactor) Add(secrets ...string) {
 		if len(s) < minSecret {
 			continue
 		}
-		r.known[s] = struct{}{}
-		r.known[url.QueryEscape(s)] = struct{}{}
-		if quoted, err := json.Marshal(s); err == nil {
-			r.known[string(quoted[1:len(quoted)-1])] = struct{}{}
+		for _, form := range forms(s) {
+			r.known[form] = struct{}{}
 		}
 	}
 	search := make([][]byte, 0, len(r.known))
@@ -58,6 +57,19 @@ func (r *Redactor) Add(secrets ...string) {
 	// The longest first: a secret that contains another must go as a whole.
 	slices.SortFunc(search, func(a, b []byte) int { return len(b) - len(a) })
 	r.search.Store(&search)
+}
+
+// forms returns what a secret may look like in a line of a log.
+func forms(s string) []string {
+	quoted := strconv.Quote(s)
+	all := []string{
+		s, url.QueryEscape(s), url.PathEscape(s), quoted[1 : len(quoted)-1],
+		strings.ReplaceAll(s, `"`, `\"`), // hclog's text escapes quotes but not backslashes
+	}
+	if escaped, err := json.Marshal(s); err == nil {
+		all = append(all, string(escaped[1:len(escaped)-1]))
+	}
+	return all
 }
 
 // Redact returns s without the registered secrets.
