@@ -99,7 +99,7 @@ func TestLoggerLevels(t *testing.T) {
 }
 
 func TestParse(t *testing.T) {
-	for in, want := range map[string]telemetry.Format{"": "text", "text": "text", " JSON ": "json", "Text": "text"} {
+	for in, want := range map[string]telemetry.Format{"": "text", "text": "text", "JSON\n": "json", "Text": "text"} {
 		if got, err := telemetry.ParseFormat(in); got != want || err != nil {
 			t.Errorf("format %q: %q, %v, want %q", in, got, err, want)
 		}
@@ -107,7 +107,7 @@ func TestParse(t *testing.T) {
 	if _, err := telemetry.ParseFormat("xml"); err == nil || !strings.Contains(err.Error(), `"xml"`) {
 		t.Errorf("format xml: %v", err)
 	}
-	for in, want := range map[string]hclog.Level{"": hclog.Info, "trace": hclog.Trace, " WARN ": hclog.Warn, "off": hclog.Off} {
+	for in, want := range map[string]hclog.Level{"": hclog.Info, "trace": hclog.Trace, "WARN\n": hclog.Warn, "off": hclog.Off} {
 		if got, err := telemetry.ParseLevel(in); got != want || err != nil {
 			t.Errorf("level %q: %v, %v, want %v", in, got, err, want)
 		}
