@@ -11,18 +11,18 @@ import (
 type Verdict string
 
 const (
-	// VerdictFirst: nothing was known of the service.
+	// VerdictFirst says: nothing was known of the service.
 	VerdictFirst Verdict = "first"
-	// VerdictNewer: it is not older than the state held, and takes its place.
+	// VerdictNewer says: it is not older than the state held, and takes its place.
 	VerdictNewer Verdict = "newer"
-	// VerdictOlderLife: it comes from an earlier life of the store than the state held; kept out.
+	// VerdictOlderLife says: it comes from an earlier life of the store than the state held; kept out.
 	VerdictOlderLife Verdict = "older_restore_epoch"
-	// VerdictForeignLife: it comes from a life of the store that can't be ordered with that of the state held, as when
+	// VerdictForeignLife says: it comes from a life of the store that can't be ordered with that of the state held, as when
 	// one backup was restored twice; kept out.
 	VerdictForeignLife Verdict = "foreign_restore_epoch"
-	// VerdictOlderRevision: it was stored before the state held; kept out.
+	// VerdictOlderRevision says: it was stored before the state held; kept out.
 	VerdictOlderRevision Verdict = "older_revision"
-	// VerdictOlderEpoch: its epoch is below that of the state held, though epochs only grow; kept out.
+	// VerdictOlderEpoch says: its epoch is below that of the state held, though epochs only grow; kept out.
 	VerdictOlderEpoch Verdict = "older_epoch"
 )
 

@@ -46,7 +46,7 @@ func (c *Client) restore() {
 	entries, err := readCache(c.keeper.dir, c.o.Now())
 	if err != nil {
 		c.log.Error("the cache is refused; without a server nothing will be known", "error", err)
-		c.keeper.setError(err)
+		_ = c.keeper.setError(err)
 		if err := setAside(c.keeper.dir); err != nil {
 			c.log.Error("can't set the refused cache aside", "error", err)
 		}

@@ -79,7 +79,7 @@ func (s *Server) Address() string { return s.address }
 // Start lets a stopped server listen again.
 func (s *Server) Start() {
 	s.t.Helper()
-	l, err := net.Listen("tcp", s.address)
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", s.address)
 	if err != nil {
 		s.t.Fatalf("listening: %v", err)
 	}
