@@ -61,7 +61,10 @@ func BenchmarkChangeToApplication(b *testing.B) {
 	told := make(chan int64, 1)
 	c, err := client.New(client.Options{
 		Addresses: []string{server.Address()}, Logger: hclog.NewNullLogger(), NoReport: true,
-		OnChange: func(_ string, s client.State, _ bool) { told <- s.GetEpoch() },
+		OnChange: func(_ string, s client.State, _ bool) error {
+			told <- s.GetEpoch()
+			return nil
+		},
 	})
 	if err != nil {
 		b.Fatal(err)

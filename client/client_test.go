@@ -323,7 +323,10 @@ func TestCacheOutlivesServerAndApplication(t *testing.T) {
 		t.Errorf("restored age is %s, want three hours", s.Age)
 	}
 	told := make(chan string, 1)
-	o.OnChange = func(_ string, s client.State, ok bool) { told <- s.GetActiveProvider() }
+	o.OnChange = func(_ string, s client.State, _ bool) error {
+		told <- s.GetActiveProvider()
+		return nil
+	}
 	third := start(t, o)
 	if got := <-told; got != "standby" {
 		t.Errorf("the application is told %q first", got)

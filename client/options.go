@@ -58,9 +58,10 @@ type Options struct {
 
 	// OnChange is called after each change of a service, from one goroutine, one call at a time; what was restored from
 	// the cache comes first. It has the meaning of State's results: with ok false the service is gone. Changes that
-	// overtake each other are told once, as the newest. An epoch is reported as in force after OnChange returned, so
-	// return when new work follows the state. Nil: the application asks State, and an epoch is in force at once.
-	OnChange func(service string, s State, ok bool)
+	// overtake each other are told once, as the newest. An epoch is reported as in force after OnChange returned nil, so
+	// return when new work follows the state; after an error it is called again, later and later, and the epoch is not
+	// reported meanwhile. Nil: the application asks State, and an epoch is in force at once.
+	OnChange func(service string, s State, ok bool) error
 
 	// Logger is told what a human should know. Nil: warnings and errors go to standard error.
 	Logger hclog.Logger
@@ -68,9 +69,9 @@ type Options struct {
 	Now func() time.Time
 	// SilenceTimeout is how long a server may be silent before it is left for the next. Zero: 45 s.
 	SilenceTimeout time.Duration
-	// MinBackoff is the wait after the first failed connection; it doubles, with jitter. Zero: 100 ms.
+	// MinBackoff is the wait after the first failed connection or call of OnChange; it doubles, with jitter. Zero: 100 ms.
 	MinBackoff time.Duration
-	// MaxBackoff is the longest wait between two connections. Zero: 5 s.
+	// MaxBackoff is the longest wait between two of either. Zero: 5 s.
 	MaxBackoff time.Duration
 }
 

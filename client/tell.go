@@ -3,7 +3,9 @@ package client
 import (
 	"context"
 	"maps"
+	"math/rand/v2"
 	"sync"
+	"time"
 )
 
 // teller tells the application of changes, in one goroutine, so that a slow application delays neither the stream nor
@@ -56,30 +58,55 @@ func (t *teller) epochs() map[string]int64 {
 // tell runs until ctx ends.
 func (c *Client) tell(ctx context.Context) {
 	t := c.teller
+	wait := c.o.MinBackoff
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	failed := map[string]bool{}
 	for {
+		var services map[string]bool
 		select {
 		case <-t.wake:
+			services = t.take()
+		case <-retry.C:
+			services, failed = failed, map[string]bool{}
 		case <-ctx.Done():
 			return
 		}
-		t.mu.Lock()
-		services := t.pending
-		t.pending = map[string]bool{}
-		t.mu.Unlock()
 		for service := range services {
 			if ctx.Err() != nil {
 				return
 			}
-			c.tellOne(service)
+			delete(failed, service)
+			if err := c.tellOne(service); err != nil {
+				c.log.Error("the application could not take the change", "service", service, "error", err, "delay", wait)
+				failed[service] = true
+			}
 		}
 		nudge(t.fresh)
+		if len(failed) == 0 {
+			wait = c.o.MinBackoff
+			continue
+		}
+		retry.Reset(wait/2 + rand.N(wait/2+1))
+		wait = min(2*wait, c.o.MaxBackoff)
 	}
 }
 
-func (c *Client) tellOne(service string) {
+func (t *teller) take() map[string]bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	services := t.pending
+	t.pending = map[string]bool{}
+	return services
+}
+
+// tellOne tells of one service. After an error the epoch in force is not known: the application may have taken half of
+// the change.
+func (c *Client) tellOne(service string) error {
 	s, ok := c.State(service)
+	var err error
 	if c.o.OnChange != nil {
-		c.o.OnChange(service, s, ok)
+		err = c.o.OnChange(service, s, ok)
 	}
 	t := c.teller
 	t.mu.Lock()
@@ -93,10 +120,13 @@ func (c *Client) tellOne(service string) {
 	}
 	if !ok {
 		delete(t.watches, service)
+	}
+	if !ok || err != nil {
 		delete(t.told, service)
-		return
+		return err
 	}
 	t.told[service] = s.GetEpoch()
+	return nil
 }
 
 // offer puts the state into the channel, in place of an older one that nobody took. The caller holds the lock, so

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -16,12 +17,13 @@ func TestOnChangeTellsEachChangeInOrder(t *testing.T) {
 	server.Put(state("chat", "a", 1))
 	told := make(chan string, 16)
 	o := options(t, server.Address())
-	o.OnChange = func(service string, s client.State, ok bool) {
+	o.OnChange = func(service string, s client.State, ok bool) error {
 		if !ok {
 			told <- service + " gone"
-			return
+			return nil
 		}
 		told <- s.GetActiveProvider()
+		return nil
 	}
 	c := start(t, o)
 	if got := <-told; got != "a" {
@@ -50,12 +52,13 @@ func TestASlowApplicationMissesOnlyWhatIsOvertaken(t *testing.T) {
 	var mu sync.Mutex
 	var told []string
 	o := options(t, server.Address())
-	o.OnChange = func(_ string, s client.State, _ bool) {
+	o.OnChange = func(_ string, s client.State, _ bool) error {
 		mu.Lock()
 		told = append(told, s.GetActiveProvider())
 		mu.Unlock()
 		began <- struct{}{}
 		<-goOn
+		return nil
 	}
 	c := start(t, o)
 	<-began
@@ -122,10 +125,11 @@ func TestReportsWhatTheApplicationWasTold(t *testing.T) {
 	server.Put(state("chat", "a", 1))
 	release := make(chan struct{})
 	o := options(t, server.Address())
-	o.OnChange = func(_ string, s client.State, _ bool) {
+	o.OnChange = func(_ string, s client.State, _ bool) error {
 		if s.GetEpoch() == 2 {
 			<-release
 		}
+		return nil
 	}
 	c := start(t, o)
 	inForce := func() int64 {
@@ -140,6 +144,32 @@ func TestReportsWhatTheApplicationWasTold(t *testing.T) {
 	}
 	close(release)
 	eventually(t, "the second epoch is reported", func() bool { return inForce() == 2 })
+}
+
+func TestAFailedChangeIsToldAgainAndNotReported(t *testing.T) {
+	server := clienttest.New(t)
+	server.Put(state("chat", "a", 1))
+	var mu sync.Mutex
+	broken, calls := true, 0
+	o := options(t, server.Address())
+	o.OnChange = func(string, client.State, bool) error {
+		mu.Lock()
+		defer mu.Unlock()
+		calls++
+		if broken {
+			return errors.New("the proxy did not reload")
+		}
+		return nil
+	}
+	start(t, o)
+	eventually(t, "the change is told again", func() bool { mu.Lock(); defer mu.Unlock(); return calls > 2 })
+	if epochs, _ := server.Reports(); len(epochs) != 0 {
+		t.Errorf("reported %v though the application took nothing", epochs)
+	}
+	mu.Lock()
+	broken = false
+	mu.Unlock()
+	eventually(t, "the epoch is reported", func() bool { epochs, _ := server.Reports(); return epochs["app-1"]["chat"] == 1 })
 }
 
 func TestReportIsRepeatedBeforeItLapses(t *testing.T) {
@@ -161,7 +191,10 @@ func TestNoReport(t *testing.T) {
 	o := options(t, server.Address())
 	o.NoReport = true
 	told := make(chan struct{}, 1)
-	o.OnChange = func(string, client.State, bool) { told <- struct{}{} }
+	o.OnChange = func(string, client.State, bool) error {
+		told <- struct{}{}
+		return nil
+	}
 	c := start(t, o)
 	<-told
 	waitLive(t, c, "chat")
