@@ -28,7 +28,7 @@ const (
 	RunEventsPrefix  = Root + "run_events/"        // <run>/<first sequence>: record.RunEvents; not mirrored
 	LiveRuns         = Root + "live_runs/"         // <service>: record.LiveRun
 	Episodes         = Root + "episodes/"          // <service>/<provider>/<generation>/<runbook>: record.Episode
-	Cooldowns        = Root + "cooldowns/"         // <service>/<runbook>: record.Cooldown
+	Cooldowns        = Root + "cooldowns/"         // <service>/<provider>/<runbook>: record.Cooldown
 	AutomationPrefix = Root + "automation/"        // global, or services/<service>: Automation
 	Outbox           = Root + "outbox/"            // <id>: Notification
 	Deliveries       = Root + "deliveries/"        // <notification>: record.Delivery
@@ -94,8 +94,11 @@ func EpisodeKey(service, provider string, generation int64, runbook string) stri
 	return key(Episodes, service, provider, padded(generation), runbook)
 }
 
-// CooldownKey is the key of a runbook's cooldown for a service.
-func CooldownKey(service, runbook string) string { return key(Cooldowns, service, runbook) }
+// CooldownKey is the key of a runbook's cooldown for a provider of a service. The provider is part of it because a
+// second provider that fails is another disaster, not a relapse.
+func CooldownKey(service, provider, runbook string) string {
+	return key(Cooldowns, service, provider, runbook)
+}
 
 // AutomationKey is the key of an automation switch; the empty service is the global one.
 func AutomationKey(service string) string {

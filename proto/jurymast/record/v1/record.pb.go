@@ -374,7 +374,9 @@ type Cooldown struct {
 	// Run whose end began it.
 	Run string `protobuf:"bytes,3,opt,name=run,proto3" json:"run,omitempty"`
 	// When it ends.
-	Until         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=until,proto3" json:"until,omitempty"`
+	Until *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=until,proto3" json:"until,omitempty"`
+	// Provider the run was started for.
+	Provider      string `protobuf:"bytes,5,opt,name=provider,proto3" json:"provider,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -435,6 +437,13 @@ func (x *Cooldown) GetUntil() *timestamppb.Timestamp {
 		return x.Until
 	}
 	return nil
+}
+
+func (x *Cooldown) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
 }
 
 // Request remembers an answered request for 24 h.
@@ -717,12 +726,13 @@ const file_jurymast_record_v1_record_proto_rawDesc = "" +
 	"\aLiveRun\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\"\x1b\n" +
 	"\aEpisode\x12\x10\n" +
-	"\x03run\x18\x01 \x01(\tR\x03run\"\x82\x01\n" +
+	"\x03run\x18\x01 \x01(\tR\x03run\"\x9e\x01\n" +
 	"\bCooldown\x12\x18\n" +
 	"\arunbook\x18\x01 \x01(\tR\arunbook\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12\x10\n" +
 	"\x03run\x18\x03 \x01(\tR\x03run\x120\n" +
-	"\x05until\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\xb8\x01\n" +
+	"\x05until\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x1a\n" +
+	"\bprovider\x18\x05 \x01(\tR\bprovider\"\xb8\x01\n" +
 	"\aRequest\x12\x1c\n" +
 	"\tprincipal\x18\x01 \x01(\tR\tprincipal\x12\x1d\n" +
 	"\n" +
