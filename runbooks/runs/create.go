@@ -1,0 +1,74 @@
+package runs
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+)
+
+// DefaultTimeout is how long a run may act when its runbook does not say.
+const DefaultTimeout = 24 * time.Hour
+
+// Start is what a run is created from.
+type Start struct {
+	// Name is the id of the run.
+	Name string
+	// Plan is the normalised runbook revision.
+	Plan *jv1.Runbook
+	// Service, and Provider with Generation when the health of one caused it.
+	Service    string
+	Provider   string
+	Generation int64
+	Mode       jv1.RunMode
+	Parameters map[string]string
+	// Trigger that started it; empty for a human's start.
+	Trigger string
+	Reason  string
+	Actor   string
+	// Onset is when the first failure was seen; zero: unknown.
+	Onset time.Time
+	Owner *jv1.Owner
+	Now   time.Time
+}
+
+// New returns the record of a run that has just been created, and its first event.
+func New(s Start) (*jv1.Run, *jv1.RunEvent) {
+	timeout := DefaultTimeout
+	if d := s.Plan.GetTimeout(); d != nil {
+		timeout = d.AsDuration()
+	}
+	mode := s.Mode
+	if mode == jv1.RunMode_RUN_MODE_UNSPECIFIED {
+		mode = jv1.RunMode_RUN_MODE_LIVE
+	}
+	run := &jv1.Run{
+		Name: s.Name, Runbook: s.Plan.GetName(), RunbookVersion: s.Plan.GetVersion(), Service: s.Service,
+		Provider: s.Provider, Generation: s.Generation, Mode: mode, State: running, Trigger: s.Trigger,
+		Parameters: s.Parameters, Reason: s.Reason, Actor: s.Actor, Owner: s.Owner,
+		CreateTime: timestamppb.New(s.Now), Deadline: timestamppb.New(s.Now.Add(timeout)),
+	}
+	if !s.Onset.IsZero() {
+		run.Onset = timestamppb.New(s.Onset)
+	}
+	for _, step := range s.Plan.GetSteps() {
+		run.Steps = append(run.Steps, &jv1.StepRun{
+			Id: step.GetId(), Kind: Kind(step), State: jv1.StepState_STEP_STATE_PENDING,
+		})
+	}
+	ev := record(run, Event{
+		Kind: jv1.RunEventKind_RUN_EVENT_KIND_CREATED, Time: s.Now, Actor: s.Actor, Message: s.Reason, Trigger: s.Trigger, Owner: s.Owner,
+	})
+	return run, ev
+}
+
+// Kind returns the kind of a step as files and records write it, e.g. `switch_provider`; empty when it has none.
+func Kind(step *jv1.Step) string {
+	r := step.ProtoReflect()
+	field := r.WhichOneof(r.Descriptor().Oneofs().ByName("action"))
+	if field == nil {
+		return ""
+	}
+	return string(field.Name())
+}
