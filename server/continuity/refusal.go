@@ -1,0 +1,59 @@
+package continuity
+
+import "fmt"
+
+// Guard names why something is refused or held back. The values are stored, shown and counted: they don't change.
+type Guard string
+
+// The guards.
+const (
+	// UnknownService: no service of that name is stored.
+	UnknownService Guard = "unknown_service"
+	// UnknownProvider: the service has no provider of that name.
+	UnknownProvider Guard = "unknown_provider"
+	// AutomationOff: a human stopped the machines, globally or for the service.
+	AutomationOff Guard = "automation_off"
+	// TargetUnhealthy: the target is not judged HEALTHY.
+	TargetUnhealthy Guard = "target_unhealthy"
+	// TargetUnproven: no unexpired evidence says that the target serves.
+	TargetUnproven Guard = "target_unproven"
+	// TargetIncapable: the target lacks a capability the service needs.
+	TargetIncapable Guard = "target_incapable"
+	// LastHealthy: the active provider is healthy and the target is not.
+	LastHealthy Guard = "last_healthy_provider"
+	// Cooldown: the same runbook ended for the same provider a short time ago.
+	Cooldown Guard = "cooldown"
+	// LiveRun: another run acts on the service.
+	LiveRun Guard = "live_run"
+	// NoRunbook: no runbook starts on it.
+	NoRunbook Guard = "no_runbook"
+	// NotActive: the runbook starts for the active provider and this one is not.
+	NotActive Guard = "provider_not_active"
+	// CauseGone: what asked for the run is over.
+	CauseGone Guard = "cause_gone"
+	// Overtaken: somebody else changed the state since.
+	Overtaken Guard = "overtaken"
+	// NothingToUndo: the last change was not a switch that could be taken back.
+	NothingToUndo Guard = "nothing_to_undo"
+	// Stale: the picture of the store is not fresh; switches fail closed.
+	Stale Guard = "store_stale"
+	// Contended: the facts kept changing while it was decided.
+	Contended Guard = "contended"
+)
+
+// Refusal says which guard refused, and why in words. It is an error so that it can travel, and carries enough to be
+// shown as it is.
+type Refusal struct {
+	Guard  Guard
+	Detail string
+}
+
+// Error returns guard and detail.
+func (r *Refusal) Error() string { return fmt.Sprintf("%s: %s", r.Guard, r.Detail) }
+
+func refuse(g Guard, format string, args ...any) *Refusal {
+	return &Refusal{Guard: g, Detail: fmt.Sprintf(format, args...)}
+}
+
+// Refuse makes a refusal.
+func Refuse(g Guard, format string, args ...any) *Refusal { return refuse(g, format, args...) }
