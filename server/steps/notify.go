@@ -1,0 +1,198 @@
+package steps
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/runbooks/expr"
+	"github.com/jurymast/jurymast/runbooks/message"
+	"github.com/jurymast/jurymast/server/store"
+
+	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
+)
+
+// nextUpdate is by when people hear more while something is open: PagerDuty's incident response guide asks for an
+// update at least every 20 minutes in the first two hours.
+const nextUpdate = 20 * time.Minute
+
+// notifyStep tells people. It is complete when its messages are in the outbox: writing them is a state step, sending
+// them is the deliverer's.
+type notifyStep struct{ nothingToUndo }
+
+func (notifyStep) Advance(in *Input) Move {
+	spec := in.Step.GetNotify()
+	if in.DryRun() {
+		return in.done("would tell %s", strings.Join(spec.GetChannels(), ", "))
+	}
+	t, err := message.ForStep(spec)
+	if err != nil {
+		return in.fail("message: %v", err)
+	}
+	if err := post(in, letter{id: in.At.GetId(), step: in.At.GetId(), channels: spec.GetChannels(), template: t}); err != nil {
+		return in.fail("%v", err)
+	}
+	return in.done("told %s", strings.Join(spec.GetChannels(), ", "))
+}
+
+// Ask tells channels that the run waits for a human. id tells this question from others of the run.
+func Ask(in *Input, channels []string, id, question string) error {
+	if in.DryRun() || len(channels) == 0 {
+		return nil
+	}
+	t, ok := message.Shipped("approval-needed")
+	if !ok {
+		return fmt.Errorf("the message approval-needed is not shipped")
+	}
+	return post(in, letter{id: id, step: in.At.GetId(), channels: channels, template: t, question: question})
+}
+
+// Remind tells every channel of the runbook for the n-th time that the run waits for a human. A reminder that is in
+// the outbox already is left.
+func Remind(in *Input, n int64) {
+	id := fmt.Sprintf("reminder-%d", n)
+	var due []string
+	for _, c := range Channels(in.Plan) {
+		if store.Get[*jv1.Notification](in.Desk.View(), store.OutboxKey(notificationID(in.Run, id, c))).Msg == nil {
+			due = append(due, c)
+		}
+	}
+	text := fmt.Sprintf("still waiting since %s: %s", in.Run.GetWaitSince().AsTime().UTC().Format(time.RFC3339), in.Run.GetWaitText())
+	// A reminder that can't be written now is due again at the next look.
+	_ = Ask(in, due, id, text)
+}
+
+// Channels lists the channels a runbook tells, in the order of their names.
+func Channels(plan *jv1.Runbook) []string {
+	var out []string
+	for _, s := range plan.GetSteps() {
+		out = append(out, s.GetNotify().GetChannels()...)
+		out = append(out, s.GetApproval().GetChannels()...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// letter is one message to several channels.
+type letter struct {
+	id, step string
+	channels []string
+	template *message.Template
+	question string
+}
+
+// post writes a message into the outbox once for each channel, born claimed by the run's owner, which so may send it
+// at once (protocol P7).
+func post(in *Input, l letter) error {
+	data := messageData(in)
+	data.Question = l.question
+	title, text, err := l.template.Render(data)
+	details := map[string]string{"phase": data.Phase, "active_provider": data.Active, "runbook": data.Runbook}
+	if err != nil {
+		// Rather a plain message than none: notifications fail open.
+		title, text = message.Plain(data)
+		details["template_error"] = err.Error()
+	}
+	for _, channel := range l.channels {
+		id := notificationID(in.Run, l.id, channel)
+		if len(id) > 250 {
+			return fmt.Errorf("the id of the message to %s is too long", channel)
+		}
+		in.Desk.Add(store.Put(store.OutboxKey(id), &jv1.Notification{
+			Name: id, Channel: channel, Run: in.Run.GetName(), Step: l.step, Service: in.Run.GetService(), Thread: thread(in.Run),
+			Kind: l.template.Kind(), Severity: l.template.Severity(), Title: title, Text: text, Details: details,
+			Drill: in.Run.GetMode() != jv1.RunMode_RUN_MODE_LIVE, State: jv1.DeliveryState_DELIVERY_STATE_PENDING,
+			CreateTime: timestamppb.New(in.Desk.Now), NextAttempt: timestamppb.New(in.Desk.Now),
+		}))
+		in.Desk.Add(store.Put(store.DeliveryKey(id), &recordv1.Delivery{Owner: in.Owner}))
+	}
+	return nil
+}
+
+// notificationID is stable for one run, message and channel, and so is what a receiver sees of it.
+func notificationID(run *jv1.Run, id, channel string) string {
+	return run.GetName() + "." + id + "." + channel
+}
+
+// thread joins the messages of one episode: what opens an alert and what resolves it come from different runs.
+func thread(run *jv1.Run) string {
+	if run.GetGeneration() == 0 {
+		return run.GetService() + "/" + run.GetName()
+	}
+	return fmt.Sprintf("%s/%s/%d", run.GetService(), run.GetProvider(), run.GetGeneration())
+}
+
+// messageData collects what messages may say.
+func messageData(in *Input) message.Data {
+	w, run := in.Desk, in.Run
+	d := message.Data{
+		Service: w.Name(), Provider: run.GetProvider(), Active: w.Active(), Previous: w.State().GetPreviousProvider(),
+		Preferred: w.Preferred(), Phase: expr.PhaseName(w.Phase()), Now: w.Now, Reason: run.GetReason(),
+		Run: run.GetName(), Runbook: run.GetRunbook(), Params: run.GetParameters(), Queueing: w.State().GetQueueing(),
+		Drill: run.GetMode() != jv1.RunMode_RUN_MODE_LIVE, Question: run.GetWaitText(),
+	}
+	d.Onset, d.Since, d.Restored = at(run.GetOnset()), at(w.State().GetSince()), at(run.GetRestoredTime())
+	if w.Phase() != jv1.Phase_PHASE_NORMAL {
+		d.NextUpdate = w.Now.Add(nextUpdate)
+	}
+	trigger := store.Get[*jv1.Trigger](w.View(), store.TriggerKey(run.GetTrigger())).Msg
+	for _, s := range trigger.GetEvidence() {
+		d.Evidence = append(d.Evidence, fmt.Sprintf("%s (%s): %s", s.GetSource(), s.GetProvider(), s.GetSummary()))
+	}
+	for _, s := range run.GetSteps() {
+		d.Steps = append(d.Steps, message.Step{
+			ID: s.GetId(), Kind: s.GetKind(), State: strings.ToLower(strings.TrimPrefix(s.GetState().String(), "STEP_STATE_")),
+			Summary: summary(w.Name(), s), Error: s.GetError(), Output: s.GetOutput(),
+		})
+		if s.GetState() == jv1.StepState_STEP_STATE_FAILED {
+			d.Error = s.GetError()
+		}
+	}
+	return d
+}
+
+// summary says in words what a step did that is worth telling.
+func summary(service string, s *jv1.StepRun) string {
+	if s.GetState() != jv1.StepState_STEP_STATE_SUCCEEDED {
+		return ""
+	}
+	switch s.GetKind() {
+	case "switch_provider":
+		if s.GetOutput()[outFrom] == s.GetOutput()[outTo] {
+			return service + " stays with " + s.GetOutput()[outTo]
+		}
+		return "switched " + service + " from " + s.GetOutput()[outFrom] + " to " + s.GetOutput()[outTo]
+	case "enable_queueing":
+		return "switched queueing on"
+	case "disable_queueing":
+		return "switched queueing off"
+	default:
+		return ""
+	}
+}
+
+func at(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.AsTime()
+}
+
+// expand fills a text of the operator's in.
+func expand(src string, data message.Data) (string, error) {
+	if !strings.Contains(src, "{{") {
+		return src, nil
+	}
+	t, err := message.ParseText(src, maxExpanded)
+	if err != nil {
+		return "", err
+	}
+	return t.Render(data)
+}
+
+// maxExpanded bounds a filled in text of an HTTP request.
+const maxExpanded = 128 << 10

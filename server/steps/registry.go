@@ -1,0 +1,47 @@
+package steps
+
+import (
+	"net/http"
+	"slices"
+)
+
+// Registry names the kinds of steps.
+type Registry struct{ kinds map[string]Kind }
+
+// Options is what kinds need from outside.
+type Options struct {
+	// Probes tells what detectors saw.
+	Probes Probes
+	// Client makes the calls of http_request. It must not follow redirects to other hosts.
+	Client *http.Client
+}
+
+// New returns the registry of all kinds.
+func New(o Options) *Registry {
+	return &Registry{kinds: map[string]Kind{
+		"switch_provider":  switchProvider{probes: o.Probes},
+		"enable_queueing":  queueing{on: true},
+		"disable_queueing": queueing{on: false},
+		"notify":           notifyStep{},
+		"approval":         approval{},
+		"wait":             wait{},
+		"verify":           verify{},
+		"http_request":     httpRequest{client: o.Client},
+	}}
+}
+
+// Kind returns the kind of that name; ok is false when there is none.
+func (r *Registry) Kind(name string) (Kind, bool) {
+	k, ok := r.kinds[name]
+	return k, ok
+}
+
+// Names returns the names of all kinds, sorted.
+func (r *Registry) Names() []string {
+	names := make([]string, 0, len(r.kinds))
+	for name := range r.kinds {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
