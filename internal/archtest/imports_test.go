@@ -30,26 +30,29 @@ var layers = map[string]int{
 	"server/etcdnode": 2,
 	"server/store":    2,
 
-	"server/audit": 3,
+	"server/audit":   3,
+	"server/request": 3,
 
-	"server/auth":   4,
-	"server/notify": 4,
-	"server/queue":  4,
+	"server/auth":       4,
+	"server/continuity": 4,
+	"server/notify":     4,
+	"server/queue":      4,
 
-	"server/api":        5,
-	"server/console":    5,
-	"server/detect":     5,
-	"server/drill":      5,
-	"server/engine":     5,
-	"server/gateway":    5,
-	"server/incident":   5,
-	"server/statuspage": 5,
-	"server/steps":      5,
+	"server/steps": 5,
 
-	"server": 6,
+	"server/api":        6,
+	"server/console":    6,
+	"server/detect":     6,
+	"server/drill":      6,
+	"server/engine":     6,
+	"server/gateway":    6,
+	"server/incident":   6,
+	"server/statuspage": 6,
 
-	"cmd":      7,
-	"internal": 7,
+	"server": 7,
+
+	"cmd":      8,
+	"internal": 8,
 }
 
 // siblings are the arrows inside one rank that we want. All others of a rank

@@ -1,0 +1,75 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/runbooks/runs"
+	"github.com/jurymast/jurymast/server/store"
+)
+
+// metrics of the engine; their names are listed in docs/metrics.md.
+type metrics struct {
+	live      prometheus.Gauge
+	ended     *prometheus.CounterVec
+	conflicts prometheus.Counter
+	trouble   prometheus.Counter
+	recovery  prometheus.Histogram
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	m := &metrics{
+		live: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "jurymast_runs_live", Help: "Live runs this replica executes.",
+		}),
+		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "jurymast_runs_ended_total", Help: "Runs that ended on this replica, by runbook and state.",
+		}, []string{"runbook", "state"}),
+		conflicts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "jurymast_engine_conflicts_total", Help: "Transactions whose facts had changed, and which were decided anew.",
+		}),
+		trouble: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "jurymast_engine_store_errors_total", Help: "Errors of the store the engine waited out.",
+		}),
+		recovery: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "jurymast_recovery_seconds", Help: "Time from the first failure until a run restored service.",
+			Buckets: []float64{1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600},
+		}),
+	}
+	if r != nil {
+		r.MustRegister(m.live, m.ended, m.conflicts, m.trouble, m.recovery)
+	}
+	return m
+}
+
+// committed logs what a turn did.
+func (e *Engine) committed(t *turn) {
+	for _, ev := range t.events {
+		e.log.Info("run", "run", ev.GetRun(), "event", strings.TrimPrefix(ev.GetKind().String(), "RUN_EVENT_KIND_"), "step", ev.GetStep(),
+			"actor", ev.GetActor(), "message", ev.GetMessage())
+		if ev.GetKind() == jv1.RunEventKind_RUN_EVENT_KIND_STEP_SUCCEEDED && t.run.GetRestoredTime() != nil && t.run.GetOnset() != nil &&
+			t.run.GetRestoredTime().AsTime().Equal(ev.GetTime().AsTime()) {
+			e.metrics.recovery.Observe(t.run.GetRestoredTime().AsTime().Sub(t.run.GetOnset().AsTime()).Seconds())
+		}
+	}
+}
+
+// ended counts a run that has come to its end here.
+func (e *Engine) ended(run *jv1.Run) {
+	if runs.Ended(run.GetState()) {
+		e.metrics.ended.WithLabelValues(run.GetRunbook(), strings.TrimPrefix(run.GetState().String(), "RUN_STATE_")).Inc()
+	}
+}
+
+// trouble logs an error that is waited out.
+func (e *Engine) trouble(ctx context.Context, what string, err error) {
+	if ctx.Err() != nil || errors.Is(err, store.ErrClosed) {
+		return
+	}
+	e.metrics.trouble.Inc()
+	e.log.Warn("waiting out an error", "concerning", what, "error", err)
+}

@@ -1,0 +1,88 @@
+package engine
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
+	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/server/continuity"
+	"github.com/jurymast/jurymast/server/store"
+)
+
+// defaultCooldown applies when a runbook does not say.
+const defaultCooldown = 5 * time.Minute
+
+// putRun adds a run's record and events to a transaction, with a fresh commit id by which an unknown outcome can be
+// recognised (protocol P1).
+func putRun(txn *store.Txn, run *jv1.Run, events []*jv1.RunEvent, now time.Time) {
+	id := store.NewID("c", now)
+	run.CommitId = id
+	key := store.RunKey(run.GetName())
+	txn.Then = append(
+		txn.Then, store.Put(key, run),
+		store.Put(store.RunEventsKey(run.GetName(), events[0].GetSequence()), &recordv1.RunEvents{Events: events}),
+	)
+	txn.Witness = key
+	txn.Mine = func(value []byte) bool {
+		var stored jv1.Run
+		return value != nil && store.Open(value, &stored) == nil && stored.GetCommitId() == id
+	}
+}
+
+// ownerOf returns the owner record of a session.
+func ownerOf(s *store.Session) *jv1.Owner { return &jv1.Owner{Session: s.Key, Token: s.Token} }
+
+// ownerLives tells whether the session that owns a run is still there: same key, same life of the key.
+func ownerLives(v store.View, owner *jv1.Owner) bool {
+	rec := store.Get[*recordv1.Session](v, owner.GetSession())
+	return rec.Msg != nil && rec.Create == owner.GetToken()
+}
+
+// owns tells whether the session is the run's owner.
+func owns(s *store.Session, owner *jv1.Owner) bool {
+	return owner.GetSession() == s.Key && owner.GetToken() == s.Token
+}
+
+// isLive tells whether a run holds the lock of its service: dry runs touch nothing.
+func isLive(run *jv1.Run) bool { return run.GetMode() == jv1.RunMode_RUN_MODE_LIVE }
+
+// release frees the lock of the service if the run holds it.
+func release(w *continuity.Workspace, run *jv1.Run) {
+	if !isLive(run) {
+		return
+	}
+	key := store.LiveRunKey(run.GetService())
+	if continuity.Read[*recordv1.LiveRun](w, key).Msg.GetRun() == run.GetName() {
+		w.Add(store.Delete(key))
+	}
+}
+
+// cooldown holds the next automatic start of the same runbook for the same provider back, counted from the end of a
+// run that changed something. A run that changed nothing leaves none.
+func cooldown(w *continuity.Workspace, run *jv1.Run, plan *jv1.Runbook) {
+	d := defaultCooldown
+	if c := plan.GetGuards().GetCooldown(); c != nil {
+		d = c.AsDuration()
+	}
+	acted := false
+	for _, s := range run.GetSteps() {
+		acted = acted || s.GetUndo() != nil
+	}
+	if !acted || d == 0 || run.GetTrigger() == "" || !isLive(run) {
+		return
+	}
+	w.Add(store.Put(store.CooldownKey(run.GetService(), providerWord(run.GetProvider()), run.GetRunbook()), &recordv1.Cooldown{
+		Runbook: run.GetRunbook(), Service: run.GetService(), Provider: run.GetProvider(), Run: run.GetName(),
+		Until: timestamppb.New(w.Now.Add(d)),
+	}))
+}
+
+// providerWord is a provider as a key part: a run that no provider caused has one too.
+func providerWord(provider string) string {
+	if provider == "" {
+		return "-"
+	}
+	return provider
+}

@@ -1,0 +1,370 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
+	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/runbooks/runs"
+	"github.com/jurymast/jurymast/server/audit"
+	"github.com/jurymast/jurymast/server/continuity"
+	"github.com/jurymast/jurymast/server/request"
+	"github.com/jurymast/jurymast/server/steps"
+	"github.com/jurymast/jurymast/server/store"
+)
+
+// start is a run about to be created, on one view.
+type start struct {
+	e       *Engine
+	session *store.Session
+	desk    *continuity.Workspace
+	plan    store.Record[*jv1.Runbook]
+	// trigger that asks for it; nil for a human's start.
+	trigger *jv1.Trigger
+	mode    jv1.RunMode
+	params  map[string]string
+	reason  string
+	actor   string
+}
+
+// verdict is what came of the guards.
+type verdict struct {
+	outcome jv1.OutcomeState
+	refusal *continuity.Refusal // with BLOCKED
+	again   time.Time           // with BLOCKED: when to look again, if a time changes it
+	run     string              // with STARTED and ATTACHED
+	turn    *turn               // with STARTED
+	txn     store.Txn           // with STARTED: without the trigger
+}
+
+func blocked(r *continuity.Refusal) verdict {
+	return verdict{outcome: jv1.OutcomeState_OUTCOME_STATE_BLOCKED, refusal: r}
+}
+
+// decide passes the start through the guards, in the order in which an operator would want to hear of them, and takes
+// the run's first turn when none refuses.
+func (s *start) decide() (verdict, error) {
+	if s.desk.Service.Msg == nil || s.desk.State() == nil {
+		return blocked(continuity.Refuse(continuity.UnknownService, "there is no service %s", s.desk.Name())), nil
+	}
+	level := jv1.AutomationLevel_AUTOMATION_LEVEL_ACT
+	if s.trigger != nil {
+		if v, done := s.guards(); done {
+			return v, nil
+		}
+		if level = s.level(); level == jv1.AutomationLevel_AUTOMATION_LEVEL_OBSERVE {
+			return verdict{outcome: jv1.OutcomeState_OUTCOME_STATE_OBSERVED}, nil
+		}
+	}
+	superseded, v, done := s.lock()
+	if done {
+		return v, nil
+	}
+	return s.create(level, superseded)
+}
+
+// guards are those of automatic starts alone.
+func (s *start) guards() (verdict, bool) {
+	if run := s.episode(); run != "" {
+		return verdict{outcome: jv1.OutcomeState_OUTCOME_STATE_ATTACHED, run: run}, true
+	}
+	if r := s.desk.CheckAutomation(); r != nil {
+		return blocked(r), true
+	}
+	key := store.CooldownKey(s.desk.Name(), providerWord(s.trigger.GetProvider()), s.plan.Msg.GetName())
+	c := continuity.Read[*recordv1.Cooldown](s.desk, key).Msg
+	if until := c.GetUntil().AsTime(); c != nil && s.desk.Now.Before(until) {
+		v := blocked(continuity.Refuse(continuity.Cooldown, "run %s of it ended for the same provider; it may start again at %s, or after an acknowledgement",
+			c.GetRun(), until.UTC().Format(time.RFC3339)))
+		v.again = until
+		return v, true
+	}
+	return verdict{}, false
+}
+
+// episode returns the run this runbook has had in the trigger's episode already.
+func (s *start) episode() string {
+	if s.trigger.GetGeneration() == 0 {
+		return ""
+	}
+	key := store.EpisodeKey(s.desk.Name(), s.trigger.GetProvider(), s.trigger.GetGeneration(), s.plan.Msg.GetName())
+	return continuity.Read[*recordv1.Episode](s.desk, key).Msg.GetRun()
+}
+
+// level is what the runbook may do by itself now.
+func (s *start) level() jv1.AutomationLevel {
+	a := s.plan.Msg.GetAutomation()
+	level := a.GetDefault()
+	if q := a.GetWhenQueueing(); q != jv1.AutomationLevel_AUTOMATION_LEVEL_UNSPECIFIED && s.desk.State().GetQueueing() {
+		level = q
+	}
+	if level == jv1.AutomationLevel_AUTOMATION_LEVEL_UNSPECIFIED {
+		level = jv1.AutomationLevel_AUTOMATION_LEVEL_PROPOSE
+	}
+	return level
+}
+
+// lock looks who holds the service: nobody, a run that may be superseded, or one that acts (protocol P4).
+func (s *start) lock() (superseded *jv1.Run, v verdict, done bool) {
+	if s.mode == jv1.RunMode_RUN_MODE_DRY_RUN {
+		return nil, v, false
+	}
+	holder := continuity.Read[*recordv1.LiveRun](s.desk, store.LiveRunKey(s.desk.Name())).Msg.GetRun()
+	if holder == "" {
+		return nil, v, false
+	}
+	other := continuity.Read[*jv1.Run](s.desk, store.RunKey(holder)).Msg
+	switch {
+	case other == nil || runs.Ended(other.GetState()):
+		return nil, v, false
+	case s.trigger != nil && other.GetRunbook() == s.plan.Msg.GetName() && other.GetProvider() == s.trigger.GetProvider() &&
+		other.GetGeneration() == s.trigger.GetGeneration():
+		return nil, verdict{outcome: jv1.OutcomeState_OUTCOME_STATE_ATTACHED, run: holder}, true
+	case !runs.WaitsForHuman(other) || (s.trigger != nil && other.GetTrigger() == s.trigger.GetName()):
+		return nil, blocked(continuity.Refuse(continuity.LiveRun, "run %s of %s acts on %s", holder, other.GetRunbook(), s.desk.Name())), true
+	}
+	return other, v, false
+}
+
+// create makes the run, takes its first turn, and returns the transaction for both.
+func (s *start) create(level jv1.AutomationLevel, superseded *jv1.Run) (verdict, error) {
+	now, owner := s.desk.Now, ownerOf(s.session)
+	name := store.NewID("r", now)
+	begin := runs.Start{
+		Name: name, Plan: s.plan.Msg, Service: s.desk.Name(), Mode: s.mode, Parameters: s.parameters(),
+		Trigger: s.trigger.GetName(), Provider: s.trigger.GetProvider(), Generation: s.trigger.GetGeneration(),
+		Reason: s.reason, Actor: s.actor, Owner: owner, Now: now,
+	}
+	if o := s.trigger.GetOnset(); o != nil {
+		begin.Onset = o.AsTime()
+	}
+	run, created := runs.New(begin)
+	t := &turn{e: s.e, desk: s.desk, plan: s.plan.Msg, owner: owner, run: run, events: []*jv1.RunEvent{created}}
+	txn := store.Txn{If: []store.Compare{
+		s.session.Fence(), store.Absent(store.RunKey(name)), store.Unchanged(s.plan.Key, s.plan.Mod),
+	}}
+	if superseded != nil {
+		if err := s.supersede(&txn, superseded, name); err != nil {
+			return verdict{}, err
+		}
+	}
+	if isLive(run) {
+		s.desk.Add(store.Put(store.LiveRunKey(s.desk.Name()), &recordv1.LiveRun{Run: name}))
+	}
+	if g := s.trigger.GetGeneration(); g != 0 {
+		key := store.EpisodeKey(s.desk.Name(), s.trigger.GetProvider(), g, s.plan.Msg.GetName())
+		s.desk.Add(store.Put(key, &recordv1.Episode{Run: name}))
+	}
+	var err error
+	if level == jv1.AutomationLevel_AUTOMATION_LEVEL_PROPOSE {
+		err = s.propose(t)
+	} else {
+		err = t.take()
+	}
+	if err != nil {
+		return verdict{}, err
+	}
+	s.settleLock(t)
+	compares, ops := s.desk.Txn()
+	txn.If = append(txn.If, compares...)
+	txn.Then = append(txn.Then, ops...)
+	putRun(&txn, t.run, t.events, now)
+	return verdict{outcome: jv1.OutcomeState_OUTCOME_STATE_STARTED, run: name, turn: t, txn: txn}, nil
+}
+
+// settleLock drops the lock again when the first turn ended the run: a key may be written once in a transaction.
+func (s *start) settleLock(t *turn) {
+	if isLive(t.run) && runs.Ended(t.run.GetState()) {
+		s.desk.Replace(store.Delete(store.LiveRunKey(s.desk.Name())))
+	}
+}
+
+// propose asks a human before the first step.
+func (s *start) propose(t *turn) error {
+	text := fmt.Sprintf("start %s for %s? %s", s.plan.Msg.GetName(), s.desk.Name(), s.reason)
+	in := &steps.Input{
+		Run: t.run, At: &jv1.StepRun{}, Step: &jv1.Step{}, Plan: t.plan, Desk: t.desk, Owner: t.owner,
+	}
+	ev := runs.Event{
+		Kind: jv1.RunEventKind_RUN_EVENT_KIND_WAITING, Time: s.desk.Now, Wait: jv1.RunWait_RUN_WAIT_APPROVAL, Message: text,
+	}
+	if err := steps.Ask(in, steps.Channels(t.plan), "proposal", text); err != nil {
+		ev.Details = map[string]string{"not_told": err.Error()}
+	}
+	t.until = s.desk.Now.Add(steps.Reminder)
+	return t.fold(ev)
+}
+
+// supersede ends a run that waits for a human in the transaction that creates the next one.
+func (s *start) supersede(txn *store.Txn, other *jv1.Run, by string) error {
+	next, events, err := runs.Fold(other, runs.Event{
+		Kind: jv1.RunEventKind_RUN_EVENT_KIND_ENDED, Time: s.desk.Now, State: jv1.RunState_RUN_STATE_SUPERSEDED,
+		Message: "run " + by + " of " + s.plan.Msg.GetName() + " needed the service while this one waited for a human",
+	})
+	if err != nil {
+		return fmt.Errorf("supersede run %s: %w", other.GetName(), err)
+	}
+	mine := store.Txn{}
+	putRun(&mine, next, events, s.desk.Now)
+	txn.Then = append(txn.Then, mine.Then...)
+	return nil
+}
+
+// parameters are the given ones with the runbook's defaults beneath.
+func (s *start) parameters() map[string]string {
+	out := map[string]string{}
+	for name, p := range s.plan.Msg.GetParameters() {
+		if p.GetDefault() != "" {
+			out[name] = p.GetDefault()
+		}
+	}
+	for name, v := range s.params {
+		out[name] = v
+	}
+	return out
+}
+
+// checkParameters refuses parameters the runbook does not have, and the lack of required ones.
+func checkParameters(plan *jv1.Runbook, given map[string]string) error {
+	for name := range given {
+		if _, ok := plan.GetParameters()[name]; !ok {
+			return fmt.Errorf("runbook %s has no parameter %s: %w", plan.GetName(), name, ErrInvalid)
+		}
+	}
+	for name, p := range plan.GetParameters() {
+		if given[name] == "" && p.GetRequired() && p.GetDefault() == "" {
+			return fmt.Errorf("runbook %s needs the parameter %s: %w", plan.GetName(), name, ErrInvalid)
+		}
+	}
+	return nil
+}
+
+// serviceOf is the service a start is for: the given one, or the runbook's only one.
+func serviceOf(plan *jv1.Runbook, given string) (string, error) {
+	switch {
+	case given == "" && len(plan.GetServices()) == 1:
+		return plan.GetServices()[0], nil
+	case given == "":
+		return "", fmt.Errorf("runbook %s has several services, say which: %v: %w", plan.GetName(), plan.GetServices(), ErrInvalid)
+	case !slices.Contains(plan.GetServices(), given):
+		return "", fmt.Errorf("runbook %s is not for service %s, but for %v: %w", plan.GetName(), given, plan.GetServices(), ErrInvalid)
+	}
+	return given, nil
+}
+
+// Start starts a runbook for a human. A *continuity.Refusal names the guard that refuses; ErrNotFound, ErrInvalid,
+// ErrBusy, ErrNoSession and the errors of the store and of package request are further ones.
+func (e *Engine) Start(ctx context.Context, req *jv1.StartRunRequest) (*jv1.Run, error) {
+	if req.GetMode() == jv1.RunMode_RUN_MODE_DRILL {
+		return nil, fmt.Errorf("drills are not available in this version: use mode dry_run: %w", ErrInvalid)
+	}
+	actor := audit.From(ctx).Principal
+	guard, err := request.Begin(ctx, e.o.Store, actor, req.GetRequestId(), req, e.o.Now())
+	if err != nil {
+		return nil, err
+	}
+	if name, again := guard.Result(); again {
+		return e.lookup(name)
+	}
+	session, live, err := e.current()
+	if err != nil {
+		return nil, err
+	}
+	if e.full() {
+		return nil, ErrBusy
+	}
+	for range maxTries {
+		v, err := e.decideStart(session, req, actor)
+		switch {
+		case err != nil:
+			return nil, err
+		case v.refusal != nil:
+			return nil, v.refusal
+		case req.GetValidateOnly():
+			return v.turn.run, nil
+		}
+		v.txn.Then = append(v.txn.Then, audit.Op(ctx, v.turn.desk.Now, audit.Change{
+			Target: "runs/" + v.run, Reason: req.GetReason(), Details: map[string]string{"runbook": req.GetRunbook(), "service": v.turn.run.GetService()},
+		}))
+		guard.Guard(&v.txn, v.run)
+		res, err := e.o.Store.Commit(ctx, v.txn)
+		if err != nil {
+			return nil, fmt.Errorf("start %s: %w", req.GetRunbook(), err)
+		}
+		if res.Committed {
+			return e.begun(live, session, v.turn, res.Revision), nil
+		}
+		if err := e.o.Store.WaitRevision(ctx, res.Revision); err != nil {
+			return nil, err
+		}
+		// A compare that failed may be the request's: somebody else may have carried it out.
+		if guard, err = request.Begin(ctx, e.o.Store, actor, req.GetRequestId(), req, e.o.Now()); err != nil {
+			return nil, err
+		}
+		if name, again := guard.Result(); again {
+			return e.lookup(name)
+		}
+	}
+	return nil, continuity.Refuse(continuity.Contended, "the facts changed %d times while it was decided; try again", maxTries)
+}
+
+func (e *Engine) decideStart(session *store.Session, req *jv1.StartRunRequest, actor string) (v verdict, err error) {
+	e.o.Store.Read(func(view store.View) {
+		plan := store.Get[*jv1.Runbook](view, store.RunbookKey(req.GetRunbook()))
+		if plan.Msg == nil {
+			err = fmt.Errorf("runbook %s: %w", req.GetRunbook(), ErrNotFound)
+			return
+		}
+		service, serr := serviceOf(plan.Msg, req.GetService())
+		if err = errors.Join(serr, checkParameters(plan.Msg, req.GetParameters())); err != nil {
+			return
+		}
+		s := &start{
+			e: e, session: session, plan: plan, desk: continuity.Open(view, service, e.o.Now()), mode: req.GetMode(),
+			params: req.GetParameters(), reason: req.GetReason(), actor: actor,
+		}
+		if s.mode == jv1.RunMode_RUN_MODE_UNSPECIFIED {
+			s.mode = jv1.RunMode_RUN_MODE_LIVE
+		}
+		v, err = s.decide()
+	})
+	return v, err
+}
+
+// begun hands a created run to its executor and returns it as it is stored.
+func (e *Engine) begun(ctx context.Context, s *store.Session, t *turn, rev int64) *jv1.Run {
+	e.committed(t)
+	if t.then == thenEnd {
+		e.ended(t.run)
+	} else {
+		e.execute(ctx, s, t.run, rev, t)
+	}
+	out := proto.CloneOf(t.run)
+	out.Revision = rev
+	return out
+}
+
+func (e *Engine) lookup(name string) (run *jv1.Run, err error) {
+	e.o.Store.Read(func(v store.View) {
+		rec := store.Get[*jv1.Run](v, store.RunKey(name))
+		if rec.Msg == nil {
+			err = fmt.Errorf("run %s: %w", name, ErrNotFound)
+			return
+		}
+		run = proto.CloneOf(rec.Msg)
+		run.Revision = rec.Mod
+	})
+	return run, err
+}
+
+func (e *Engine) full() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.executors) >= e.o.MaxRuns
+}

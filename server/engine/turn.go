@@ -1,0 +1,259 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/runbooks/runs"
+	"github.com/jurymast/jurymast/server/continuity"
+	"github.com/jurymast/jurymast/server/steps"
+	"github.com/jurymast/jurymast/server/store"
+)
+
+const (
+	// maxTurnOps ends a turn before its transaction grows too large; what is left is the next turn's (protocol P6).
+	maxTurnOps = 60
+	// maxTurnEvents bounds a turn's events likewise.
+	maxTurnEvents = 60
+)
+
+// turn is what is done with a run in one transaction, and what follows it. It begins with a record, folds what
+// happened and what is decided, and stops at the first wait, outside call or end.
+type turn struct {
+	e     *Engine
+	desk  *continuity.Workspace
+	plan  *jv1.Runbook
+	owner *jv1.Owner
+
+	run    *jv1.Run
+	events []*jv1.RunEvent
+	then   then
+	until  time.Time
+	call   func(context.Context) runs.Event
+}
+
+// then is what follows a turn.
+type then uint8
+
+const (
+	thenWait then = iota // for a change, or until a time
+	thenCall             // make the outside call
+	thenMore             // take the next turn at once
+	thenEnd              // the run has ended
+)
+
+// fold applies events to the turn's record.
+func (t *turn) fold(events ...runs.Event) error {
+	next, stored, err := runs.Fold(t.run, events...)
+	if err != nil {
+		return err
+	}
+	t.run = next
+	t.events = append(t.events, stored...)
+	return nil
+}
+
+// take decides until there is something to wait for.
+func (t *turn) take() error {
+	for {
+		if _, ops := t.desk.Txn(); len(ops) > maxTurnOps || len(t.events) > maxTurnEvents {
+			t.then = thenMore
+			return nil
+		}
+		d := runs.Next(t.run, t.plan, t.desk.Now)
+		again, err := t.act(d)
+		if err != nil {
+			return fmt.Errorf("run %s: %w", t.run.GetName(), err)
+		}
+		if !again {
+			return nil
+		}
+	}
+}
+
+// act carries a decision out and tells whether to decide again.
+func (t *turn) act(d runs.Decision) (again bool, err error) {
+	switch d.Action {
+	case runs.Nothing:
+		t.then = thenEnd
+		return false, nil
+	case runs.End:
+		t.then = thenEnd
+		return false, t.end(d.State, d.Reason)
+	case runs.Compensate:
+		return true, t.fold(runs.Event{
+			Kind: jv1.RunEventKind_RUN_EVENT_KIND_COMPENSATING, Time: t.desk.Now, State: d.State, Message: d.Reason,
+		})
+	case runs.Undo:
+		return true, t.undo(d.Index)
+	case runs.Hold:
+		return true, t.fold(runs.Event{
+			Kind: jv1.RunEventKind_RUN_EVENT_KIND_WAITING, Time: t.desk.Now, Wait: jv1.RunWait_RUN_WAIT_RESUME, Message: d.Reason,
+		})
+	case runs.Await:
+		return t.await(d.Index)
+	default:
+		return t.advance(d.Index)
+	}
+}
+
+// end closes the run, and with it what it held: the lock of its service, and the cooldown it leaves behind.
+func (t *turn) end(state jv1.RunState, reason string) error {
+	if err := t.fold(runs.Event{
+		Kind: jv1.RunEventKind_RUN_EVENT_KIND_ENDED, Time: t.desk.Now, State: state, Message: reason,
+	}); err != nil {
+		return err
+	}
+	release(t.desk, t.run)
+	cooldown(t.desk, t.run, t.plan)
+	return nil
+}
+
+// cause tells whether what asked for the run is over.
+func (t *turn) cause() *continuity.Refusal {
+	trigger := store.Get[*jv1.Trigger](t.desk.View(), store.TriggerKey(t.run.GetTrigger())).Msg
+	if trigger == nil || trigger.GetCause() != jv1.TriggerCause_TRIGGER_CAUSE_HEALTH {
+		return nil
+	}
+	return causeGone(t.desk, trigger)
+}
+
+// untouched tells whether no step has begun.
+func (t *turn) untouched() bool {
+	for _, s := range t.run.GetSteps() {
+		if s.GetStartTime() != nil {
+			return false
+		}
+	}
+	return true
+}
+
+func (t *turn) input(i int) *steps.Input {
+	return &steps.Input{
+		Run: t.run, At: t.run.GetSteps()[i], Step: t.plan.GetSteps()[i], Plan: t.plan, Desk: t.desk, Owner: t.owner,
+		Conditions: &t.e.conditions,
+	}
+}
+
+// advance lets the step's kind decide.
+func (t *turn) advance(i int) (again bool, err error) {
+	in := t.input(i)
+	if in.At.GetStartTime() == nil {
+		if t.untouched() {
+			if gone := t.cause(); gone != nil {
+				t.then = thenEnd
+				return false, t.end(jv1.RunState_RUN_STATE_CANCELED, gone.Error())
+			}
+		}
+		if skip, ev := t.condition(in); skip {
+			return true, t.fold(ev)
+		}
+	}
+	kind, ok := t.e.o.Kinds.Kind(in.At.GetKind())
+	if !ok {
+		return true, t.fold(stepFailed(in, "this version does not know steps of kind "+in.At.GetKind()))
+	}
+	return t.follow(kind.Advance(in))
+}
+
+// follow folds a move and says what comes after it.
+func (t *turn) follow(m steps.Move) (again bool, err error) {
+	if m.Event.Kind != jv1.RunEventKind_RUN_EVENT_KIND_UNSPECIFIED {
+		if err := t.fold(m.Event); err != nil {
+			return false, err
+		}
+	}
+	switch m.Then {
+	case steps.Again:
+		return true, nil
+	case steps.Call:
+		t.then, t.call = thenCall, m.Call
+	default:
+		t.then, t.until = thenWait, m.Until
+	}
+	return false, nil
+}
+
+func (t *turn) condition(in *steps.Input) (skip bool, ev runs.Event) {
+	holds, err := t.e.conditions.Holds(in)
+	if err != nil {
+		return true, stepFailed(in, fmt.Sprintf("condition %q: %v", in.Step.GetIf(), err))
+	}
+	return !holds, runs.Event{
+		Kind: jv1.RunEventKind_RUN_EVENT_KIND_STEP_SKIPPED, Step: in.At.GetId(), Time: t.desk.Now,
+		Message: in.Step.GetIf() + " does not hold",
+	}
+}
+
+func stepFailed(in *steps.Input, text string) runs.Event {
+	return runs.Event{
+		Kind: jv1.RunEventKind_RUN_EVENT_KIND_STEP_FAILED, Step: in.At.GetId(), Time: in.Desk.Now, Error: text, Message: text,
+	}
+}
+
+func (t *turn) undo(i int) error {
+	in := t.input(i)
+	text := "this version does not know steps of kind " + in.At.GetKind()
+	if kind, ok := t.e.o.Kinds.Kind(in.At.GetKind()); ok {
+		text = kind.Undo(in)
+	}
+	return t.fold(runs.Event{
+		Kind: jv1.RunEventKind_RUN_EVENT_KIND_STEP_COMPENSATED, Step: in.At.GetId(), Time: t.desk.Now, Message: text,
+	})
+}
+
+// await looks after a run that waits for a human: an approval's time may be up, the reason of a proposal may be gone,
+// and people are reminded.
+func (t *turn) await(i int) (again bool, err error) {
+	if t.untouched() {
+		if gone := t.cause(); gone != nil {
+			t.then = thenEnd
+			return false, t.end(jv1.RunState_RUN_STATE_CANCELED, gone.Error())
+		}
+	}
+	if i >= 0 && t.run.GetWait() == jv1.RunWait_RUN_WAIT_APPROVAL && t.run.GetSteps()[i].GetState() == jv1.StepState_STEP_STATE_WAITING {
+		in := t.input(i)
+		if kind, ok := t.e.o.Kinds.Kind(in.At.GetKind()); ok {
+			if again, err = t.follow(kind.Advance(in)); again || err != nil {
+				return again, err
+			}
+		}
+	}
+	t.then = thenWait
+	t.until = earliest(t.until, t.remind())
+	return false, nil
+}
+
+// remind writes the reminder that is due and returns when the next one is. A reminder's id holds its number, so that
+// it is written once whoever writes it.
+func (t *turn) remind() time.Time {
+	since, now := t.run.GetWaitSince().AsTime(), t.desk.Now
+	n := int64(now.Sub(since) / steps.Reminder)
+	if n > 0 {
+		steps.Remind(&steps.Input{
+			Run: t.run, At: &jv1.StepRun{}, Step: &jv1.Step{}, Plan: t.plan, Desk: t.desk, Owner: t.owner,
+		}, n)
+	}
+	return since.Add(time.Duration(n+1) * steps.Reminder)
+}
+
+// txn returns the transaction of the turn; ok is false when there is nothing to write.
+func (t *turn) txn() (txn store.Txn, ok bool) {
+	txn.If, txn.Then = t.desk.Txn()
+	if len(t.events) == 0 && len(txn.Then) == 0 {
+		return txn, false
+	}
+	if len(t.events) > 0 {
+		putRun(&txn, t.run, t.events, t.desk.Now)
+	}
+	return txn, true
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
+		return b
+	}
+	return a
+}

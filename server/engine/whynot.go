@@ -1,0 +1,103 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/server/continuity"
+	"github.com/jurymast/jurymast/server/store"
+)
+
+// WhyNot explains, for each runbook of a service, what holds it back: what the pending triggers were told, or what a
+// trigger would be told now.
+func (e *Engine) WhyNot(_ context.Context, service string) (*jv1.WhyNotResponse, error) {
+	out := &jv1.WhyNotResponse{}
+	var err error
+	e.o.Store.Read(func(v store.View) {
+		desk := continuity.Open(v, service, e.o.Now())
+		if desk.Service.Msg == nil {
+			err = fmt.Errorf("service %s: %w", service, ErrNotFound)
+			return
+		}
+		for _, plan := range store.List[*jv1.Runbook](v, store.Runbooks) {
+			entries := e.whyNot(v, desk, plan.Msg)
+			out.Entries = append(out.Entries, entries...)
+		}
+	})
+	return out, err
+}
+
+func (e *Engine) whyNot(v store.View, desk *continuity.Workspace, rb *jv1.Runbook) []*jv1.WhyNotEntry {
+	var out []*jv1.WhyNotEntry
+	entry := func(t *jv1.Trigger, guard continuity.Guard, text string, since *timestamppb.Timestamp) {
+		out = append(out, &jv1.WhyNotEntry{
+			Runbook: rb.GetName(), Trigger: t.GetName(), Reason: string(guard), Explanation: text, Since: since,
+		})
+	}
+	pending := false
+	for _, rec := range store.List[*jv1.Trigger](v, store.Triggers) {
+		t := rec.Msg
+		if t.GetState() != tsPending || t.GetService() != desk.Name() {
+			continue
+		}
+		pending = true
+		o := outcomeOf(t, rb.GetName())
+		switch r := matches(desk, rb, t); {
+		case o.GetState() == jv1.OutcomeState_OUTCOME_STATE_BLOCKED:
+			entry(t, continuity.Guard(o.GetGuard()), o.GetDetail()+". "+mend(continuity.Guard(o.GetGuard()), desk.Name()), o.GetTime())
+		case r != nil && r.Guard != continuity.NoRunbook:
+			entry(t, r.Guard, r.Detail, t.GetCreateTime())
+		}
+	}
+	if pending || rb.GetOn() == nil {
+		return out
+	}
+	for _, s := range rb.GetServices() {
+		if s == desk.Name() {
+			entry(nil, "no_trigger", e.quiet(desk, rb), nil)
+		}
+	}
+	return out
+}
+
+// quiet explains why nothing has asked for a runbook.
+func (e *Engine) quiet(desk *continuity.Workspace, rb *jv1.Runbook) string {
+	text := "nothing asks for it:"
+	for _, p := range desk.Service.Msg.GetProviders() {
+		h := desk.Health(p.GetName()).Msg
+		text += fmt.Sprintf(" %s is %s", p.GetName(), continuity.StateName(h))
+		if h.GetReason() != "" {
+			text += " (" + h.GetReason() + ")"
+		}
+		text += ";"
+	}
+	return text + " it starts when " + wordOr(rb.GetOn().GetProvider(), "the active provider") + " becomes " + onWord(rb.GetOn().GetHealth())
+}
+
+func onWord(h jv1.OnHealth) string {
+	switch h {
+	case jv1.OnHealth_ON_HEALTH_HEALTHY:
+		return "healthy again"
+	case jv1.OnHealth_ON_HEALTH_BLOCKED:
+		return "blocked"
+	default:
+		return "failing"
+	}
+}
+
+// mend says what would change a guard.
+func mend(g continuity.Guard, service string) string {
+	switch g {
+	case continuity.AutomationOff:
+		return "`jurymast automation on` lets machines act again"
+	case continuity.Cooldown:
+		return "`jurymast ack " + service + "` clears it"
+	case continuity.LiveRun:
+		return "it is evaluated again when that run ends or waits for a human"
+	default:
+		return "it is evaluated again when the facts change"
+	}
+}
