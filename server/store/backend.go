@@ -15,13 +15,15 @@ type Backend interface {
 	// Range returns the entries that the query asks for, linearizable, and the revision they were read at.
 	// ErrCompacted when that revision is gone.
 	Range(ctx context.Context, query Query) (Page, error)
-	// Watch calls deliver with all changes under prefix after revision, whole revisions at a time, in order, and with
-	// bookmarks (no changes, only a revision) while nothing changes. It returns when ctx ends, with ErrCompacted when
-	// the history is gone, with ErrUnavailable when the stream broke: then call it again from the last revision.
+	// Watch calls deliver with all changes under prefix after revision, whole revisions at a time, in order, one call at
+	// a time. Once the store is past that revision, bookmarks (no changes, only a revision, perhaps the same one again)
+	// tell now and then how far the watch is. It returns ctx's error when ctx ends, ErrCompacted when the history is
+	// gone, ErrClosed, or ErrUnavailable when the stream broke: then call it again from the last revision.
 	Watch(ctx context.Context, prefix string, after int64, deliver func(Batch)) error
 	// Leases returns the lease operations.
 	Leases() Leases
-	// Close releases the backend; calls under way return ErrClosed or ErrUnavailable. Safe to call twice.
+	// Close releases the backend; calls under way return ErrClosed or ErrUnavailable, and commits ErrUnknown when they
+	// may have happened. Safe to call twice.
 	Close() error
 }
 

@@ -251,7 +251,7 @@ func afterPrefix(prefix string) string {
 func (m *Memory) Watch(ctx context.Context, prefix string, after int64, deliver func(Batch)) error {
 	bookmark := time.NewTicker(m.opts.Bookmark)
 	defer bookmark.Stop()
-	for {
+	for began := after; ; {
 		batch, changed, err := m.next(ctx, prefix, after)
 		if err != nil {
 			return err
@@ -267,7 +267,7 @@ func (m *Memory) Watch(ctx context.Context, prefix string, after int64, deliver 
 			return ErrClosed
 		case <-changed:
 		case <-bookmark.C:
-			if batch.Revision == after {
+			if after > began {
 				deliver(Batch{Revision: after})
 			}
 		}

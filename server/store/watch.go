@@ -71,7 +71,9 @@ func (s *Store) endWatch(reason error) {
 
 // apply takes a batch of the watch over.
 func (s *Store) apply(b Batch) {
-	s.heard.now(s.opts.Now())
+	if len(b.Changes) > 0 { // a member without a majority may still send bookmarks
+		s.heard.now(s.opts.Now())
+	}
 	snap := s.hub.current.Load()
 	if b.Revision <= snap.revision {
 		return
