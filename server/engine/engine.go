@@ -37,15 +37,20 @@ var ErrBusy = errors.New("too many live runs")
 
 // Sessions gives the replica's session; *store.Keeper does.
 type Sessions interface {
+	// Current returns the session, nil when there is none.
 	Current() *store.Session
+	// Wait waits for a session.
 	Wait(ctx context.Context) (*store.Session, error)
 }
 
 // Options configures an engine. Store, Sessions and Kinds must be set.
 type Options struct {
-	Store    *store.Store
+	// Store is started and stays the caller's to close.
+	Store *store.Store
+	// Sessions gives the replica's session.
 	Sessions Sessions
-	Kinds    *steps.Registry
+	// Kinds names the kinds of steps.
+	Kinds *steps.Registry
 	// Logger; nil: nothing is logged.
 	Logger hclog.Logger
 	// Now is the clock; nil: time.Now.

@@ -71,6 +71,14 @@ func (s *sink) keys() []string {
 	return out
 }
 
+// sinkAnswer refuses what is posted to /refused.
+func sinkAnswer(_ int, r *http.Request) (*http.Response, error) {
+	if r.URL.Path == "/refused" {
+		return respond(http.StatusBadRequest), nil
+	}
+	return respond(http.StatusOK), nil
+}
+
 func respond(status int) *http.Response {
 	return &http.Response{StatusCode: status, Status: http.StatusText(status), Header: http.Header{}, Body: http.NoBody}
 }
