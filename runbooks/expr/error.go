@@ -23,6 +23,8 @@ type Problem struct {
 	Column int
 	// Message says what is wrong.
 	Message string
+	// Step is the id that is referred to, when it is that of no step it may be.
+	Step string
 }
 
 // Error joins all problems in one line, each with its place.

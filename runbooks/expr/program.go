@@ -94,10 +94,12 @@ func (l *language) refuse(issues *cel.Issues, tree *ast.AST) *Error {
 	}
 	var problems []Problem
 	for _, issue := range issues.Errors() {
+		message, step := l.inOurWords(issue.Message, byID[issue.ExprID])
 		problems = append(problems, Problem{
 			Line:    max(issue.Location.Line(), 1),
 			Column:  max(issue.Location.Column(), 0) + 1,
-			Message: l.inOurWords(issue.Message, byID[issue.ExprID]),
+			Message: message,
+			Step:    step,
 		})
 	}
 	return newError(problems)
@@ -109,30 +111,31 @@ var (
 	expecting      = regexp.MustCompile(` expecting \{.*\}$`)
 )
 
-// inOurWords replaces the messages that an operator meets most; CEL's other ones are said as they are.
-func (l *language) inOurWords(message string, at ast.Expr) string {
+// inOurWords replaces the messages that an operator meets most; CEL's other ones are said as they are. The step is the
+// unknown one, if that is what is wrong.
+func (l *language) inOurWords(message string, at ast.Expr) (words, step string) {
 	if found := undeclared.FindStringSubmatch(message); found != nil {
 		if at != nil && at.Kind() == ast.CallKind {
-			return fmt.Sprintf("unknown function %q", found[1])
+			return fmt.Sprintf("unknown function %q", found[1]), ""
 		}
-		return fmt.Sprintf("unknown variable %q%s", found[1], alternatives(found[1], l.variables))
+		return fmt.Sprintf("unknown variable %q%s", found[1], alternatives(found[1], l.variables)), ""
 	}
 	if found := undefinedField.FindStringSubmatch(message); found != nil && at != nil && at.Kind() == ast.SelectKind {
 		if isIdent(at.AsSelect().Operand(), "steps") {
-			return unknownStep(found[1], l.steps)
+			return unknownStep(found[1], l.steps), found[1]
 		}
-		return fmt.Sprintf("a step has no %q%s", found[1], alternatives(found[1], stepFields))
+		return fmt.Sprintf("a step has no %q%s", found[1], alternatives(found[1], stepFields)), ""
 	}
 	if strings.HasPrefix(message, "found no matching overload for '_[_]' applied to '("+stepsTypeName) {
-		return "a step is named as in steps.switch.failed, not by an index"
+		return "a step is named as in steps.switch.failed, not by an index", ""
 	}
 	if rest, ok := strings.CutPrefix(message, "Syntax error: "); ok {
-		return "syntax error: " + expecting.ReplaceAllString(rest, "")
+		return "syntax error: " + expecting.ReplaceAllString(rest, ""), ""
 	}
 	if strings.HasPrefix(message, "expression code point size exceeds limit") {
-		return fmt.Sprintf("the expression is longer than %d characters", maxLength)
+		return fmt.Sprintf("the expression is longer than %d characters", maxLength), ""
 	}
-	return strings.ReplaceAll(message, "'@in'", "'in'")
+	return strings.ReplaceAll(message, "'@in'", "'in'"), ""
 }
 
 func unknownStep(id string, ids []string) string {

@@ -1,0 +1,168 @@
+package runbooks
+
+import (
+	"slices"
+	"time"
+
+	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+
+	"github.com/jurymast/jurymast/runbooks/message"
+)
+
+// defaultInterval is that of a probe that doesn't say, defaultConfirm the time a switch has to be confirmed in.
+const (
+	defaultInterval = 15 * time.Second
+	defaultConfirm  = time.Minute
+)
+
+func checkSwitch(s *stepCheck) {
+	to := s.step.GetSwitchProvider().GetTo()
+	for i, name := range to {
+		field := at(s.field("to"), i)
+		switch {
+		case slices.Contains(to[:i], name):
+			s.problem(field, "%s is listed before", name)
+		case name == "any" && i < len(to)-1:
+			s.problem(field, "any stands for all providers: list nothing after it")
+		case name != "any" && name != "preferred":
+			s.provider(field, name)
+			s.capable(field, name)
+		}
+	}
+	for _, service := range s.services {
+		if len(service.GetProviders()) == 1 {
+			s.warn("%s: %s has one provider, there is nothing to switch to", s.path, service.GetName())
+		}
+	}
+	if confirm := s.step.GetSwitchProvider().GetConfirm(); confirm != nil {
+		s.checkConfirm(confirm)
+	}
+}
+
+// capable warns when a candidate lacks what a service needs: the guard will pass it over.
+func (s *stepCheck) capable(field, name string) {
+	p, ok := s.catalog.Providers[name]
+	if !ok || len(p.GetCapabilities()) == 0 {
+		return
+	}
+	for _, service := range s.services {
+		for _, need := range service.GetNeeds() {
+			if !slices.Contains(p.GetCapabilities(), need) {
+				s.warn("%s: %s needs %s, which %s does not offer: it will be passed over", field, service.GetName(), need, name)
+			}
+		}
+	}
+}
+
+func (s *stepCheck) checkConfirm(confirm *jv1.Confirm) {
+	within := defaultConfirm
+	if d := confirm.GetWithin(); d != nil {
+		within = d.AsDuration()
+		s.within(s.field("confirm.within"), d, "a confirmation within")
+	}
+	name := confirm.GetDetector()
+	if name == "" {
+		return
+	}
+	field := s.field("confirm.detector")
+	d, ok := s.catalog.Detectors[name]
+	if !ok {
+		s.missing(field, "detector", name, names(s.catalog.Detectors))
+		return
+	}
+	for _, service := range s.rb.GetServices() {
+		if d.GetService() != "" && d.GetService() != service {
+			s.problem(field, "the detector %s observes %s, not %s", name, d.GetService(), service)
+		}
+	}
+	if p := d.GetProvider(); p != "" {
+		for _, candidate := range s.step.GetSwitchProvider().GetTo() {
+			if candidate != p {
+				s.problem(field, "the detector %s observes only %s: it can't confirm a switch to %s", name, p, candidate)
+				return
+			}
+		}
+	}
+	interval := defaultInterval
+	if i := d.GetHttp().GetInterval(); i != nil {
+		interval = i.AsDuration()
+	}
+	if n := confirm.GetSuccesses(); d.GetHttp() != nil && time.Duration(n)*interval > within {
+		s.warn("%s: %d good probes of one replica take %s, longer than %s", s.field("confirm"), n, words(time.Duration(n)*interval), words(within))
+	}
+}
+
+func checkNotify(s *stepCheck) {
+	notify := s.step.GetNotify()
+	s.channels(s.field("channels"), notify.GetChannels())
+	if err := message.Check(notify); err != nil {
+		s.template(err)
+		return
+	}
+	if t, err := message.ForStep(notify); err == nil {
+		field := "text"
+		if notify.GetText() == "" {
+			field = "title"
+		}
+		s.parameters(s.field(field), t.Params())
+	}
+}
+
+// template tells each error of a message's templates at its field.
+func (s *stepCheck) template(err error) {
+	list := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		list = joined.Unwrap()
+	}
+	for _, err := range list {
+		if e, ok := err.(*message.Error); ok && e.Field != "" { //nolint:errorlint // the members of a join are taken as they are
+			place := *e
+			place.Field = ""
+			s.problem(s.field(e.Field), "%s", place.Error())
+			continue
+		}
+		s.problem(s.path+"."+s.kind, "%v", err)
+	}
+}
+
+func checkApproval(s *stepCheck) {
+	approval := s.step.GetApproval()
+	s.channels(s.field("channels"), approval.GetChannels())
+	approvers := approval.GetApprovers()
+	for i, name := range approvers {
+		if slices.Contains(approvers[:i], name) {
+			s.problem(at(s.field("approvers"), i), "%s is listed before", name)
+		}
+	}
+	if n := len(approvers); n > 0 && int(approval.GetCount()) > n {
+		s.problem(s.field("count"), "%d must approve, but only %d may", approval.GetCount(), n)
+	}
+	if approval.GetOnTimeout() == jv1.TimeoutAction_TIMEOUT_ACTION_ESCALATE && len(approval.GetChannels()) == 0 {
+		s.problem(s.field("on_timeout"), "escalate tells the channels again: give channels")
+	}
+	if approval.GetOnTimeout() != jv1.TimeoutAction_TIMEOUT_ACTION_DENY && s.step.GetTimeout() == nil {
+		s.problem(s.field("on_timeout"), "there is no time after which it would happen: give the step a timeout")
+	}
+}
+
+func checkWait(s *stepCheck) {
+	wait := s.step.GetWait()
+	if wait.GetDuration() != nil {
+		s.within(s.field("duration"), wait.GetDuration(), "a wait")
+	}
+	if wait.GetUntil() == "" {
+		return
+	}
+	s.condition(s.field("until"), wait.GetUntil())
+	if s.step.GetTimeout() == nil {
+		s.problem(s.path+".wait", "a wait for a condition needs an end: give the step a timeout")
+	}
+}
+
+func checkVerify(s *stepCheck) {
+	verify := s.step.GetVerify()
+	if p := verify.GetProvider(); p != "active" && p != "preferred" {
+		s.provider(s.field("provider"), p)
+	}
+	s.within(s.field("for"), verify.GetFor(), "proven health for")
+}

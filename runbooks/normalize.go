@@ -1,0 +1,86 @@
+package runbooks
+
+import (
+	"fmt"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+)
+
+// Normalize returns a copy of a runbook in which what may be left out is said: step ids, enums, and the providers that
+// `on` and `verify` mean. Normalizing twice changes nothing. Durations and counts stay as they are; their defaults are
+// the engine's. Nil gives nil.
+func Normalize(rb *jv1.Runbook) *jv1.Runbook {
+	if rb == nil {
+		return nil
+	}
+	n := proto.CloneOf(rb)
+	if on := n.GetOn(); on != nil && on.GetProvider() == "" {
+		on.Provider = DefaultOnProvider(on.GetHealth())
+	}
+	if n.Automation == nil {
+		n.Automation = &jv1.AutomationPolicy{}
+	}
+	setDefault(&n.Automation.Default, jv1.AutomationLevel_AUTOMATION_LEVEL_PROPOSE)
+	setDefault(&n.Automation.WhenQueueing, n.Automation.Default)
+	normalizeSteps(n.GetSteps())
+	return n
+}
+
+// DefaultOnProvider is the provider that `on` means when it names none: `preferred` for one that became healthy,
+// otherwise `active`.
+func DefaultOnProvider(health jv1.OnHealth) string {
+	if health == jv1.OnHealth_ON_HEALTH_HEALTHY {
+		return "preferred"
+	}
+	return "active"
+}
+
+func normalizeSteps(steps []*jv1.Step) {
+	count := map[string]int{}
+	for _, step := range steps {
+		kind := StepKind(step)
+		count[kind]++
+		if step.GetId() == "" && kind != "" {
+			step.Id = fmt.Sprintf("%s_%d", kind, count[kind])
+		}
+		setDefault(&step.OnFailure, jv1.OnFailure_ON_FAILURE_ABORT)
+		switch action := step.GetAction().(type) {
+		case *jv1.Step_Approval:
+			if action.Approval != nil {
+				setDefault(&action.Approval.OnTimeout, jv1.TimeoutAction_TIMEOUT_ACTION_DENY)
+			}
+		case *jv1.Step_Verify:
+			if action.Verify != nil && action.Verify.Provider == "" {
+				action.Verify.Provider = "active"
+			}
+		case *jv1.Step_HttpRequest:
+			normalizeRequest(action.HttpRequest)
+		case *jv1.Step_Parallel:
+			normalizeSteps(action.Parallel.GetSteps())
+		}
+	}
+}
+
+func normalizeRequest(request *jv1.HttpRequestStep) {
+	if request == nil {
+		return
+	}
+	if request.Method == "" {
+		request.Method = "POST"
+	}
+	repeat := jv1.Repeatability_REPEATABILITY_AT_MOST_ONCE
+	if slices.Contains([]string{"GET", "PUT", "DELETE"}, request.Method) {
+		repeat = jv1.Repeatability_REPEATABILITY_IDEMPOTENT
+	}
+	setDefault(&request.Repeat, repeat)
+}
+
+// setDefault fills an enum that says nothing.
+func setDefault[E ~int32](field *E, value E) {
+	if *field == 0 {
+		*field = value
+	}
+}

@@ -1,0 +1,138 @@
+package runbooks
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/jurymast/jurymast/runbooks/expr"
+
+	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+)
+
+// stepCheck is what the checks of one step share.
+type stepCheck struct {
+	*runbookCheck
+	step  *jv1.Step // normalised
+	index int
+	path  string // of the step, e.g. `steps[2]`
+	kind  string
+}
+
+// checkSteps looks at all steps. The given ones tell what was written and what was filled in.
+func (c *runbookCheck) checkSteps(given []*jv1.Step) {
+	all := kinds()
+	for i, step := range c.rb.GetSteps() {
+		s := &stepCheck{runbookCheck: c, step: step, index: i, path: at("steps", i), kind: StepKind(step)}
+		if s.kind == "" {
+			continue // the rules have said so
+		}
+		if all[s.kind].check == nil {
+			s.problem(s.path+"."+s.kind, "step kind %s is not available in this version: remove the step, or upgrade", s.kind)
+			continue
+		}
+		s.checkCommon(given[i])
+		all[s.kind].check(s)
+	}
+}
+
+// field is the path of a field of the step's action.
+func (s *stepCheck) field(name string) string { return s.path + "." + s.kind + "." + name }
+
+// limit is how long the step may take, as far as it is said; name says where.
+func (s *stepCheck) limit() (d time.Duration, name string) {
+	if t := s.step.GetTimeout(); t != nil && t.AsDuration() < s.timeout {
+		return t.AsDuration(), "the step's timeout"
+	}
+	return s.timeout, "the time a run may take"
+}
+
+// within checks that a duration fits into the time the step has.
+func (s *stepCheck) within(field string, d *durationpb.Duration, what string) {
+	if limit, name := s.limit(); d != nil && d.AsDuration() > limit {
+		s.problem(field, "%s of %s is longer than %s, %s", what, words(d.AsDuration()), name, words(limit))
+	}
+}
+
+// checkCommon looks at what every kind of step has.
+func (s *stepCheck) checkCommon(given *jv1.Step) {
+	if s.step.GetIf() != "" {
+		s.condition(s.path+".if", s.step.GetIf())
+	}
+	if t := s.step.GetTimeout(); t != nil && s.kind != "approval" && t.AsDuration() > s.timeout {
+		s.problem(s.path+".timeout", "the step's timeout of %s is longer than the time a run may take, %s",
+			words(t.AsDuration()), words(s.timeout))
+	}
+	if e := s.step.GetExpected(); e != nil {
+		if e.AsDuration() <= 0 {
+			s.problem(s.path+".expected", "must be greater than 0s")
+		}
+		s.within(s.path+".expected", e, "an expected duration")
+	}
+	if retry := s.step.GetRetry(); retry != nil {
+		s.checkRetry(retry)
+	}
+	if given.GetOnFailure() == jv1.OnFailure_ON_FAILURE_COMPENSATE && !s.undoes() {
+		s.warn("%s: there is nothing to compensate: no step up to here changes the state of a service", s.path+".on_failure")
+	}
+}
+
+func (s *stepCheck) checkRetry(retry *jv1.Retry) {
+	initial, longest := retry.GetInitial(), retry.GetMax()
+	if initial != nil && longest != nil && longest.AsDuration() < initial.AsDuration() {
+		s.problem(s.path+".retry.max", "the longest wait, %s, is shorter than the first, %s",
+			words(longest.AsDuration()), words(initial.AsDuration()))
+	}
+	if s.kind != "http_request" {
+		s.warn("%s: retry has no effect, a %s step makes no attempts that fail", s.path+".retry", s.kind)
+	}
+}
+
+// undoes tells whether a step up to this one changes what can be undone.
+func (s *stepCheck) undoes() bool {
+	return slices.ContainsFunc(s.rb.GetSteps()[:s.index+1], func(step *jv1.Step) bool { return IsStateStep(StepKind(step)) })
+}
+
+// condition compiles an expression of the step: it may refer to the steps before it.
+func (s *stepCheck) condition(field, src string) {
+	if s.broken[field] {
+		return
+	}
+	var earlier, later []string
+	for i, step := range s.rb.GetSteps() {
+		if i < s.index {
+			earlier = append(earlier, step.GetId())
+		} else {
+			later = append(later, step.GetId())
+		}
+	}
+	compiled, err := expr.Compile(src, earlier)
+	if err != nil {
+		s.refuse(field, err, later)
+		return
+	}
+	s.parameters(field, compiled.Keys("params"))
+	for _, name := range compiled.Keys("health") {
+		s.provider(field, name)
+	}
+}
+
+// refuse tells each problem of an expression with its place inside it.
+func (s *stepCheck) refuse(field string, err error, later []string) {
+	compileError, ok := errors.AsType[*expr.Error](err)
+	if !ok {
+		s.problem(field, "%v", err)
+		return
+	}
+	for _, p := range compileError.Problems {
+		if p.Step != "" && slices.Contains(later, p.Step) {
+			p.Message = fmt.Sprintf("step %q has not ended yet: a condition may refer to the steps before it", p.Step)
+		}
+		s.problem(field, "%s", p)
+	}
+}
+
+func checkNothing(*stepCheck) {}
