@@ -538,3 +538,24 @@ func TestARunOfADeadReplicaIsAdoptedAndTheCallInFlightRepeatedWithItsKey(t *test
 		}
 	})
 }
+
+func TestPlanSaysWhatARunWouldDo(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.catalog(book("outage", doing(tell("first"), switchTo("b"), post("call"))), book("asks", level(0), doing(switchTo("b"))))
+		plan, err := r.first.engine.Plan(r.ctx, &jv1.PlanRunbookRequest{Name: "outage"})
+		if err != nil || !plan.GetWouldStart() || len(plan.GetSteps()) != 3 {
+			t.Fatalf("plan %v, %v", plan, err)
+		}
+		for i, fused := range []bool{true, true, false} {
+			if plan.GetSteps()[i].GetFused() != fused {
+				t.Errorf("step %v", plan.GetSteps()[i])
+			}
+		}
+		if plan, err = r.first.engine.Plan(r.ctx, &jv1.PlanRunbookRequest{Name: "asks"}); err != nil || plan.GetWouldStart() || plan.GetGuard() != "automation_level" {
+			t.Errorf("plan %v, %v", plan, err)
+		}
+		if _, err = r.first.engine.Plan(r.ctx, &jv1.PlanRunbookRequest{Name: "nope"}); !errors.Is(err, engine.ErrNotFound) {
+			t.Errorf("no such runbook: %v", err)
+		}
+	})
+}
