@@ -516,7 +516,9 @@ func TestARunOfADeadReplicaIsAdoptedAndTheCallInFlightRepeatedWithItsKey(t *test
 			return respond(http.StatusOK), nil
 		}
 		two := r.replica("two", r.backend)
+		defer two.kill()
 		r.catalog(book("calls", doing(post("one"), post("two"), post("three"))))
+		synctest.Wait() // the second replica's mirror has to show it as well
 		run, err := two.engine.Start(as(r.ctx, "ana"), &jv1.StartRunRequest{Runbook: "calls", Reason: "test"})
 		if err != nil {
 			t.Fatal(err)
