@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"fmt"
 	"time"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
@@ -37,7 +38,7 @@ func (k approval) Advance(in *Input) Move {
 		case jv1.TimeoutAction_TIMEOUT_ACTION_APPROVE:
 			return in.done("nobody answered in time, which approves")
 		case jv1.TimeoutAction_TIMEOUT_ACTION_ESCALATE:
-			return k.ask(in, deadline.Add(time.Hour), "nobody answered yet: ")
+			return k.ask(in, deadline.Add(time.Hour), fmt.Sprintf("%s-%d", in.At.GetId(), deadline.Unix()), "nobody answered yet: ")
 		default:
 			return in.fail("nobody answered in time, which denies")
 		}
@@ -45,15 +46,17 @@ func (k approval) Advance(in *Input) Move {
 	if in.At.GetState() == jv1.StepState_STEP_STATE_WAITING {
 		return Move{Then: Sleep, Until: deadline}
 	}
-	return k.ask(in, deadline, "")
+	return k.ask(in, deadline, in.At.GetId(), "")
 }
 
-func (k approval) ask(in *Input, deadline time.Time, prefix string) Move {
+// ask begins or prolongs the wait and tells the channels. Every question has an id of its own: a receiver takes the
+// same id for the same message.
+func (k approval) ask(in *Input, deadline time.Time, id, prefix string) Move {
 	m := Move{Then: Sleep, Until: deadline}
 	m.Event = in.event(jv1.RunEventKind_RUN_EVENT_KIND_WAITING, "%s%s", prefix, question(in))
 	m.Event.Wait = jv1.RunWait_RUN_WAIT_APPROVAL
 	m.Event.Deadline = deadline
-	if err := Ask(in, in.Step.GetApproval().GetChannels(), in.At.GetId(), m.Event.Message); err != nil {
+	if err := Ask(in, in.Step.GetApproval().GetChannels(), id, m.Event.Message); err != nil {
 		m.Event.Details = map[string]string{"not_told": err.Error()}
 	}
 	return m
