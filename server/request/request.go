@@ -35,6 +35,14 @@ type Guard struct {
 	prior   *recordv1.Request
 }
 
+// Revision is that of the transaction in which the first request was carried out; 0 when this is the first.
+func (g *Guard) Revision() int64 {
+	if g == nil || g.prior == nil {
+		return 0
+	}
+	return g.mod
+}
+
 // Begin looks the request up. The body's own request id is part of the hash and does no harm. Errors are those of the
 // store, and ErrMismatch.
 func Begin(ctx context.Context, st *store.Store, principal, id string, body proto.Message, now time.Time) (*Guard, error) {

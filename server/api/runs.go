@@ -1,0 +1,144 @@
+package api
+
+import (
+	"context"
+	"strings"
+
+	"google.golang.org/grpc"
+
+	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
+	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/server/store"
+)
+
+// defaultEvents is the page size of a run's events when none is asked for.
+const defaultEvents = 1000
+
+// runService serves jurymast.v1.RunService.
+type runService struct {
+	jv1.UnsafeRunServiceServer
+	*common
+	runs Runs
+}
+
+// StartRun implements [jv1.RunServiceServer].
+func (s *runService) StartRun(ctx context.Context, req *jv1.StartRunRequest) (*jv1.Run, error) {
+	return s.runs.Start(ctx, req)
+}
+
+// CancelRun implements [jv1.RunServiceServer].
+func (s *runService) CancelRun(ctx context.Context, req *jv1.CancelRunRequest) (*jv1.Run, error) {
+	return s.runs.Cancel(ctx, req)
+}
+
+// PauseRun implements [jv1.RunServiceServer].
+func (s *runService) PauseRun(ctx context.Context, req *jv1.PauseRunRequest) (*jv1.Run, error) {
+	return s.runs.Pause(ctx, req)
+}
+
+// ResumeRun implements [jv1.RunServiceServer].
+func (s *runService) ResumeRun(ctx context.Context, req *jv1.ResumeRunRequest) (*jv1.Run, error) {
+	return s.runs.Resume(ctx, req)
+}
+
+// DecideRun implements [jv1.RunServiceServer].
+func (s *runService) DecideRun(ctx context.Context, req *jv1.DecideRunRequest) (*jv1.Run, error) {
+	return s.runs.Decide(ctx, req)
+}
+
+// GetRun implements [jv1.RunServiceServer].
+func (s *runService) GetRun(_ context.Context, req *jv1.GetRunRequest) (*jv1.Run, error) {
+	return lookUp[*jv1.Run](s.common, "run", store.RunKey(req.GetName()), req.GetName())
+}
+
+// ListRuns implements [jv1.RunServiceServer].
+func (s *runService) ListRuns(_ context.Context, req *jv1.ListRunsRequest) (*jv1.ListRunsResponse, error) {
+	p, err := newPage(req.GetPageSize(), req.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	out := &jv1.ListRunsResponse{}
+	s.store.Read(func(v store.View) {
+		l := descending(v, store.Runs, p, func(r *jv1.Run) bool {
+			return (req.GetService() == "" || r.GetService() == req.GetService()) &&
+				(req.GetRunbook() == "" || r.GetRunbook() == req.GetRunbook()) &&
+				(!req.GetLive() || r.GetEndTime() == nil)
+		})
+		out.Runs, out.NextPageToken = shownAll(l.records), l.next
+	})
+	return out, nil
+}
+
+// WatchRuns implements [jv1.RunServiceServer]. A run that is gone is told to everybody who asked for all services:
+// whom it belonged to is gone with it.
+func (s *runService) WatchRuns(req *jv1.WatchRunsRequest, stream grpc.ServerStreamingServer[jv1.WatchRunsResponse]) error {
+	from, err := fromCursor(req.GetCursor())
+	if err != nil {
+		return err
+	}
+	prefix := store.Runs
+	if req.GetName() != "" {
+		if !isName(req.GetName()) {
+			return notFound("run", req.GetName())
+		}
+		prefix = store.RunKey(req.GetName())
+	}
+	return follow(stream.Context(), s.signals, s.store, watch[*jv1.Run]{
+		prefixes: []string{prefix},
+		from:     from,
+		translate: func(u store.Update) []change[*jv1.Run] {
+			var out []change[*jv1.Run]
+			for _, e := range u.Events {
+				name := strings.TrimPrefix(e.Key, store.Runs)
+				run, ok := e.Msg.(*jv1.Run)
+				switch {
+				case req.GetName() != "" && name != req.GetName():
+				case !ok:
+					out = append(out, change[*jv1.Run]{value: &jv1.Run{Name: name}, gone: true})
+				case req.GetService() == "" || run.GetService() == req.GetService():
+					out = append(out, change[*jv1.Run]{value: shown(store.Record[*jv1.Run]{Msg: run, Mod: e.ModRevision})})
+				}
+			}
+			return out
+		},
+		send: func(event jv1.WatchEvent, cursor string, run *jv1.Run) error {
+			return stream.Send(&jv1.WatchRunsResponse{Event: event, Cursor: cursor, Run: run})
+		},
+	})
+}
+
+// ListRunEvents implements [jv1.RunServiceServer]. Events are read from the store itself; they are not mirrored.
+func (s *runService) ListRunEvents(ctx context.Context, req *jv1.ListRunEventsRequest) (*jv1.ListRunEventsResponse, error) {
+	if _, err := lookUp[*jv1.Run](s.common, "run", store.RunKey(req.GetRun()), req.GetRun()); err != nil {
+		return nil, err
+	}
+	size := int(req.GetPageSize())
+	if size == 0 {
+		size = defaultEvents
+	}
+	out := &jv1.ListRunEventsResponse{}
+	prefix := store.RunEventsKey(req.GetRun(), 0)
+	prefix = prefix[:strings.LastIndexByte(prefix, '/')+1]
+	for from := ""; ; {
+		records, more, err := store.Scan[*recordv1.RunEvents](ctx, s.store, prefix, from, size)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range records {
+			for _, e := range r.Msg.GetEvents() {
+				switch {
+				case e.GetSequence() <= req.GetAfter():
+				case len(out.Events) == size:
+					out.More = true
+					return out, nil
+				default:
+					out.Events = append(out.Events, e)
+				}
+			}
+		}
+		if !more || len(records) == 0 {
+			return out, nil
+		}
+		from = records[len(records)-1].Key + "\x00"
+	}
+}
