@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/runbooks"
 	"github.com/jurymast/jurymast/server/continuity"
 	"github.com/jurymast/jurymast/server/store"
 )
@@ -41,44 +42,39 @@ func (p *plan) changes() bool { return len(p.writes) > 0 }
 // planApply decides what storing the resources means. It only reads; the same input gives the same plan.
 func planApply(v store.View, batch []*declared, actor string, now time.Time) *plan {
 	p := &plan{compares: map[string]store.Compare{}}
-	c := newCatalog(v, batch)
-	first := map[string]*declared{}
+	given := make([]*jv1.Resource, 0, len(batch))
 	for _, d := range batch {
-		if other, twice := first[d.key()]; twice {
-			p.wrong(d, "name", fmt.Sprintf("%s is in this request already, as %s", d.id(), other.field))
-			continue
-		}
-		first[d.key()] = d
-		p.one(c, d, actor, now)
+		given = append(given, d.given)
 	}
-	p.problems = append(p.problems, checkAll(c, batch)...)
-	p.warnings = append(p.warnings, warnings(c, batch)...)
+	problems, warnings := runbooks.ValidateResources(given, catalogOf(v))
+	for _, found := range problems {
+		p.problems = append(p.problems, Violation{Field: found.GetField(), Message: found.GetMessage()})
+	}
+	if p.warnings = warnings; len(p.problems) > 0 {
+		return p
+	}
+	mine := map[string]bool{}
+	for _, d := range batch {
+		mine[d.key()] = true
+	}
+	for _, d := range batch {
+		p.one(v, d, actor, now)
+		p.refer(v, d, mine)
+	}
 	return p
 }
 
-func (p *plan) wrong(d *declared, field, message string) {
-	p.problems = append(p.problems, Violation{Field: joinPath(d.field, field), Message: message})
-}
-
-func joinPath(a, b string) string {
-	if a == "" || b == "" {
-		return a + b
-	}
-	return a + "." + b
-}
-
 // one decides about one resource.
-func (p *plan) one(c *catalog, d *declared, actor string, now time.Time) {
-	msg, _, mod, exists := c.view.Lookup(d.key())
+func (p *plan) one(v store.View, d *declared, actor string, now time.Time) {
+	msg, _, mod, exists := v.Lookup(d.key())
 	result := &jv1.ApplyResult{Kind: d.kind.name, Name: d.name, Action: jv1.ApplyAction_APPLY_ACTION_CREATED}
 	p.results = append(p.results, result)
 	if d.expected != 0 && d.expected != mod {
 		p.stale = append(p.stale, fmt.Sprintf("%s is at revision %d, not %d", d.id(), mod, d.expected))
 	}
-	p.refer(c, d)
 	if exists {
 		result.Action = jv1.ApplyAction_APPLY_ACTION_UPDATED
-		if proto.Equal(strip(msg), d.msg) {
+		if d.same(msg) {
 			result.Action = jv1.ApplyAction_APPLY_ACTION_UNCHANGED
 			return
 		}
@@ -87,9 +83,9 @@ func (p *plan) one(c *catalog, d *declared, actor string, now time.Time) {
 	next := proto.Clone(d.msg)
 	switch next := next.(type) {
 	case *jv1.Service:
-		p.service(c, d, next, exists, actor, now)
+		p.service(v, next, exists, actor, now)
 	case *jv1.Runbook:
-		p.runbook(c.view, next)
+		p.runbook(v, next)
 	}
 	setUpdateTime(next, now)
 	p.writes = append(p.writes, store.Put(d.key(), next))
@@ -103,43 +99,38 @@ func (p *plan) one(c *catalog, d *declared, actor string, now time.Time) {
 	}
 }
 
-// refer looks at what a resource names: it must be there, and stay until this is stored.
-func (p *plan) refer(c *catalog, d *declared) {
-	for _, r := range references(d.msg) {
-		key := r.kind.key(r.name)
-		switch _, create, _, stored := c.view.Lookup(key); {
-		case !isName(r.name) || !c.has(key):
-			p.wrong(d, r.field, fmt.Sprintf("there is no %s %q, neither stored nor in this request", r.kind.name, shortened(r.name)))
-		case stored && c.batch[key] == nil:
-			p.compare(store.Compare{Key: key, Field: store.CreateRevision, Relation: store.Equal, Revision: create})
+// refer compares what a resource names and what was judged by it: a provider that is removed meanwhile, or a service
+// that drops it, makes all of this be decided anew.
+func (p *plan) refer(v store.View, d *declared, mine map[string]bool) {
+	for _, key := range references(d.msg) {
+		if _, _, mod, stored := v.Lookup(key); stored && !mine[key] {
+			p.compare(store.Unchanged(key, mod))
 		}
 	}
 }
 
-// compare adds a precondition; for one key the stricter one, on its last change, counts.
-func (p *plan) compare(c store.Compare) {
-	if known, ok := p.compares[c.Key]; ok && known.Field == store.ModRevision {
-		return
-	}
-	p.compares[c.Key] = c
-}
+func (p *plan) compare(c store.Compare) { p.compares[c.Key] = c }
 
-// service adds the state of a new service, and keeps an active provider from being taken away.
-func (p *plan) service(c *catalog, d *declared, next *jv1.Service, exists bool, actor string, now time.Time) {
-	key := store.ContinuityKey(d.name)
-	state := store.Get[*jv1.ContinuityState](c.view, key)
+// service adds the state of a new service, and keeps an active provider from being taken away. What is stored and names
+// the service was judged by it as well, so nothing may join it meanwhile.
+func (p *plan) service(v store.View, next *jv1.Service, exists bool, actor string, now time.Time) {
+	name := next.GetName()
+	key := store.ContinuityKey(name)
+	state := store.Get[*jv1.ContinuityState](v, key)
 	p.compare(store.Unchanged(key, state.Mod))
-	if !exists && hasLeftovers(c.view, d.name) {
-		p.leftovers = append(p.leftovers, d.name)
+	if !exists && len(leftovers(v, name, 1)) > 0 {
+		p.leftovers = append(p.leftovers, name)
 	}
 	if state.Msg == nil || !exists {
 		p.writes = append(p.writes, store.Put(key, continuity.Initial(next, continuity.Author{Actor: actor, Reason: "the service was declared"}, now)))
 		return
 	}
+	p.compare(store.NoneNewer(store.Detectors, v.Revision()))
+	p.compare(store.NoneNewer(store.Runbooks, v.Revision()))
 	active := state.Msg.GetActiveProvider()
 	if !slices.ContainsFunc(next.GetProviders(), func(sp *jv1.ServiceProvider) bool { return sp.GetName() == active }) {
 		p.refusal = cmp.Or(p.refusal, refused("provider_active", fmt.Sprintf(
-			"%s is the active provider of %s and can't be taken out of it; switch first", active, d.name)))
+			"%s is the active provider of %s and can't be taken out of it; switch first", active, name)))
 	}
 }
 
@@ -151,7 +142,7 @@ func (p *plan) runbook(v store.View, next *jv1.Runbook) {
 	for _, r := range store.List[*jv1.Runbook](v, prefix) {
 		last = max(last, r.Msg.GetVersion())
 	}
-	next.ContentHash = contentHash(next)
+	next.ContentHash = runbooks.Hash(next)
 	next.Version = last + 1
 	p.compare(store.Absent(store.RunbookRevisionKey(next.GetName(), next.GetVersion())))
 }

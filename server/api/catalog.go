@@ -32,8 +32,8 @@ type catalogService struct {
 // Apply implements [jv1.CatalogServiceServer].
 func (s *catalogService) Apply(ctx context.Context, req *jv1.ApplyRequest) (*jv1.ApplyResponse, error) {
 	batch := make([]*declared, 0, len(req.GetResources()))
-	for i, r := range req.GetResources() {
-		d, err := declare(i, r)
+	for _, r := range req.GetResources() {
+		d, err := declare(r)
 		if err != nil {
 			return nil, err
 		}

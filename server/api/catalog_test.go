@@ -98,17 +98,17 @@ func TestApplyRefusesAndStoresNothing(t *testing.T) {
 		field     string
 		text      string
 	}{
-		{"nothing", nil, "resources", "at least 1"},
-		{"empty resource", []*jv1.Resource{{}}, "resources[0].kind", "exactly one field"},
-		{"bad name", []*jv1.Resource{provider("a"), provider("Not A Name")}, "resources[1].provider.name", "pattern"},
-		{"no address", []*jv1.Resource{bad(provider("a"), func(m *jv1.Resource) { m.GetProvider().BaseUrl = "" })}, "resources[0].provider.base_url", "required"},
-		{"secret instead of a reference", []*jv1.Resource{bad(provider("a"), func(m *jv1.Resource) { m.GetProvider().Credential = "sk-123" })}, "resources[0].provider.credential", "pattern"},
-		{"unknown provider", []*jv1.Resource{provider("gamma"), service("video", "gamma", "delta")}, "resources[1].service.providers[1].name", `no provider "delta"`},
+		{"nothing", nil, "resources", "must be given"},
+		{"empty resource", []*jv1.Resource{{}}, "resources[0]", "exactly one kind"},
+		{"bad name", []*jv1.Resource{provider("a"), provider("Not A Name")}, "resources[1].provider.name", "lower-case"},
+		{"no address", []*jv1.Resource{bad(provider("a"), func(m *jv1.Resource) { m.GetProvider().BaseUrl = "" })}, "resources[0].provider.base_url", "must be given"},
+		{"secret instead of a reference", []*jv1.Resource{bad(provider("a"), func(m *jv1.Resource) { m.GetProvider().Credential = "sk-123" })}, "resources[0].provider.credential", "never the secret itself"},
+		{"unknown provider", []*jv1.Resource{provider("gamma"), service("video", "gamma", "delta")}, "resources[1].service.providers[1].name", `unknown provider "delta"`},
 		{"twice", []*jv1.Resource{provider("a"), service("s", "a"), provider("a")}, "resources[2].provider.name", "resources[0]"},
-		{"unknown service", []*jv1.Resource{detector("d", "video")}, "resources[0].detector.service", `no service "video"`},
-		{"unknown channel", []*jv1.Resource{runbook("r", "chat", "beta", "pager")}, "resources[0].runbook.steps[1].notify.channels[0]", `no channel "pager"`},
-		{"unknown target", []*jv1.Resource{runbook("r", "chat", "delta", "log")}, "resources[0].runbook.steps[0].switch_provider.to[0]", `no provider "delta"`},
-		{"too many", manyProviders(41), "resources", "no more than 40"},
+		{"unknown service", []*jv1.Resource{detector("d", "video")}, "resources[0].detector.service", `unknown service "video"`},
+		{"unknown channel", []*jv1.Resource{runbook("r", "chat", "beta", "pager")}, "resources[0].runbook.steps[1].notify.channels[0]", `unknown channel "pager"`},
+		{"unknown target", []*jv1.Resource{runbook("r", "chat", "delta", "log")}, "resources[0].runbook.steps[0].switch_provider.to[0]", `delta is not a provider of chat`},
+		{"too many", manyProviders(41), "resources", "40"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var before int64
@@ -236,7 +236,7 @@ func TestWhatIsReferredToStays(t *testing.T) {
 	}
 	for _, test := range []struct{ kind, name, by string }{
 		{"provider", "alpha", "service/chat"},
-		{"provider", "beta", "service/chat runbook/failover"},
+		{"provider", "beta", "runbook/failover service/chat"},
 		{"service", "chat", "detector/probe runbook/failover"},
 		{"channel", "log", "runbook/failover"},
 	} {
@@ -419,7 +419,7 @@ func TestApplyWarnsOfARuleThatCannotBeMet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w := out.GetWarnings(); len(w) != 1 || !strings.Contains(w[0], "agree is 2") || !strings.Contains(w[0], "only probe evidence") {
+	if w := out.GetWarnings(); len(w) != 1 || !strings.Contains(w[0], "no machine can find alpha failing") {
 		t.Errorf("warnings %q", w)
 	}
 }

@@ -27,7 +27,7 @@ func (s *detectorService) ReportSignals(ctx context.Context, req *jv1.ReportSign
 	if err != nil {
 		return nil, err
 	}
-	return &jv1.ReportSignalsResponse{Accepted: int32(accepted), Absorbed: int32(absorbed)}, nil //nolint:gosec // at most 40 each
+	return &jv1.ReportSignalsResponse{Accepted: int32(accepted), Absorbed: int32(absorbed)}, nil
 }
 
 // SetOperatorSignal implements [jv1.DetectorServiceServer].

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -148,7 +149,7 @@ func inUse(kind, name string, by []string) error {
 	failure := &errdetails.PreconditionFailure{}
 	for _, user := range by {
 		failure.Violations = append(failure.Violations, &errdetails.PreconditionFailure_Violation{
-			Type: reasonInUse, Subject: user, Description: fmt.Sprintf("%s refers to %s %s", user, kind, name),
+			Type: reasonInUse, Subject: strings.Replace(user, " ", "/", 1), Description: fmt.Sprintf("%s refers to %s %s", user, kind, name),
 		})
 	}
 	message := fmt.Sprintf("%s %s is still used by %s", kind, name, by[0])

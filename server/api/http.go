@@ -48,7 +48,7 @@ func (s *Server) routes(gateway http.Handler) http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, &fault{code: codes.NotFound, reason: reasonNotFound, message: "nothing is at " + shortened(r.URL.Path)})
 	})
-	var handler http.Handler = s.limitBody(mux)
+	handler := s.limitBody(mux)
 	// A page that a browser shows must not command a server on its user's own machine.
 	handler = s.crossOrigin().Handler(handler)
 	if !s.options.Auth.Configured() && !s.options.Insecure {
@@ -290,10 +290,14 @@ func (s *Server) newGateway() (*runtime.ServeMux, error) {
 			s.failHTTP(w, err)
 		}),
 		runtime.WithRoutingErrorHandler(func(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, code int) {
-			s.failAs(w, code, &fault{
+			f := &fault{
 				code: codes.NotFound, reason: reasonNotFound,
 				message: fmt.Sprintf("%s %s: %s", shortened(r.Method), shortened(r.URL.Path), strings.ToLower(http.StatusText(code))),
-			})
+			}
+			if code == http.StatusMethodNotAllowed {
+				f.code = codes.Unimplemented
+			}
+			s.failAs(w, code, f)
 		}),
 		runtime.WithMiddlewares(func(next runtime.HandlerFunc) runtime.HandlerFunc {
 			return func(w http.ResponseWriter, r *http.Request, params map[string]string) {

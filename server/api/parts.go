@@ -13,35 +13,49 @@ import (
 
 // Runs starts runs and lets humans steer them.
 type Runs interface {
+	// Start starts a runbook; with a known request id it returns the run that was started then.
 	Start(ctx context.Context, req *jv1.StartRunRequest) (*jv1.Run, error)
+	// Cancel asks a run to end.
 	Cancel(ctx context.Context, req *jv1.CancelRunRequest) (*jv1.Run, error)
+	// Pause holds a run before its next step.
 	Pause(ctx context.Context, req *jv1.PauseRunRequest) (*jv1.Run, error)
+	// Resume lets a run go on.
 	Resume(ctx context.Context, req *jv1.ResumeRunRequest) (*jv1.Run, error)
+	// Decide answers what a run asks.
 	Decide(ctx context.Context, req *jv1.DecideRunRequest) (*jv1.Run, error)
 }
 
 // Triggers takes causes of runs in and explains what becomes of them.
 type Triggers interface {
+	// Fire stores a trigger and starts what it asks for.
 	Fire(ctx context.Context, req *jv1.FireTriggerRequest) (*jv1.Trigger, error)
+	// WhyNot explains what holds the runbooks of a service back.
 	WhyNot(ctx context.Context, service string) (*jv1.WhyNotResponse, error)
 }
 
 // Planner says what a run would do.
 type Planner interface {
+	// Plan goes through guards and steps without changing anything.
 	Plan(ctx context.Context, req *jv1.PlanRunbookRequest) (*jv1.Plan, error)
 }
 
 // Continuity carries humans' commands out.
 type Continuity interface {
+	// Switch makes a provider the active one.
 	Switch(ctx context.Context, req *jv1.SwitchProviderRequest) (*jv1.ContinuityState, error)
+	// SetQueueing switches queueing on or off.
 	SetQueueing(ctx context.Context, req *jv1.SetQueueingRequest) (*jv1.ContinuityState, error)
+	// Undo takes the last switch back.
 	Undo(ctx context.Context, req *jv1.UndoRequest) (*jv1.ContinuityState, error)
+	// Acknowledge clears the cooldowns of a service.
 	Acknowledge(ctx context.Context, req *jv1.AcknowledgeRequest) (*jv1.AcknowledgeResponse, error)
+	// ReportInForce stores which epochs a follower has in force.
 	ReportInForce(ctx context.Context, req *jv1.ReportInForceRequest) (*jv1.ReportInForceResponse, error)
 }
 
 // Automation stops and restarts the machines.
 type Automation interface {
+	// SetAutomation sets the global switch or that of a service.
 	SetAutomation(ctx context.Context, req *jv1.SetAutomationRequest) (*jv1.Automation, error)
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/jurymast/jurymast/runbooks"
 	"github.com/jurymast/jurymast/server/audit"
 	"github.com/jurymast/jurymast/server/store"
 )
@@ -67,7 +68,7 @@ func planRemove(v store.View, r removal) (store.Txn, error) {
 	case r.expected != 0 && r.expected != mod:
 		return store.Txn{}, changed(fmt.Sprintf("%s/%s is at revision %d, not %d", r.kind.name, r.name, mod, r.expected))
 	}
-	if by := users(v, r.kind, r.name); len(by) > 0 {
+	if by := runbooks.Referrers(r.kind.name, r.name, catalogOf(v)); len(by) > 0 {
 		return store.Txn{}, inUse(r.kind.name, r.name, by)
 	}
 	txn := store.Txn{
@@ -96,10 +97,6 @@ func belongings(service string) []string {
 	return []string{
 		store.HealthKey(service, ""), store.Reports + service + "/", store.Episodes + service + "/", store.Cooldowns + service + "/",
 	}
-}
-
-func hasLeftovers(v store.View, service string) bool {
-	return len(leftovers(v, service, 1)) > 0
 }
 
 // leftovers lists records of a service, at most so many.

@@ -2,11 +2,14 @@ package api
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
+	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/runbooks"
 	"github.com/jurymast/jurymast/server/store"
 )
 
@@ -30,9 +33,9 @@ var kinds = map[string]*kind{
 type declared struct {
 	kind *kind
 	name string
-	// field is the path of the message in the request, e.g. `resources[2].runbook`.
-	field string
-	// msg is without what the server sets.
+	// given is the resource as the request has it.
+	given *jv1.Resource
+	// msg is its message in the form in which it is stored, without what the server sets.
 	msg proto.Message
 	// expected is the revision that must be stored; 0: any.
 	expected int64
@@ -43,97 +46,94 @@ func (d *declared) key() string { return d.kind.key(d.name) }
 // id names the resource for people and in the audit, e.g. `service/chat`.
 func (d *declared) id() string { return d.kind.name + "/" + d.name }
 
-// serverFields are what the server sets; what a caller writes there is not stored.
-var serverFields = []protoreflect.Name{"revision", "update_time", "version", "content_hash"}
+// declare makes a resource ready. The kind is known, or the rules would not have let it through.
+func declare(r *jv1.Resource) (*declared, error) {
+	var m interface {
+		proto.Message
+		GetRevision() int64
+	}
+	switch k := r.GetKind().(type) {
+	case *jv1.Resource_Provider:
+		m = k.Provider
+	case *jv1.Resource_Service:
+		m = k.Service
+	case *jv1.Resource_Detector:
+		m = k.Detector
+	case *jv1.Resource_Channel:
+		m = k.Channel
+	case *jv1.Resource_Runbook:
+		m = runbooks.Normalize(k.Runbook)
+	default:
+		return nil, fmt.Errorf("a resource that is a %T", k)
+	}
+	return &declared{
+		kind: kinds[runbooks.KindOf(r)], name: runbooks.NameOf(r), given: r,
+		msg: runbooks.ClearOutput(proto.Clone(m)), expected: m.GetRevision(),
+	}, nil
+}
 
-// strip returns a copy without what the server sets.
-func strip(m proto.Message) proto.Message {
-	out := proto.Clone(m)
-	r := out.ProtoReflect()
-	for _, name := range serverFields {
-		if f := r.Descriptor().Fields().ByName(name); f != nil {
-			r.Clear(f)
-		}
+// same tells whether a stored message is what is declared.
+func (d *declared) same(stored proto.Message) bool {
+	if rb, ok := stored.(*jv1.Runbook); ok {
+		next, ok := d.msg.(*jv1.Runbook)
+		return ok && rb.GetContentHash() == runbooks.Hash(next)
+	}
+	return proto.Equal(runbooks.ClearOutput(proto.Clone(stored)), d.msg)
+}
+
+// catalogOf gathers what is stored, for what is judged against it.
+func catalogOf(v store.View) *runbooks.Catalog {
+	replicas := map[string]bool{}
+	for _, r := range store.List[*recordv1.Session](v, store.Sessions) {
+		replicas[r.Msg.GetReplica()] = true
+	}
+	return &runbooks.Catalog{
+		Providers: byName[*jv1.Provider](v, kinds["provider"]),
+		Services:  byName[*jv1.Service](v, kinds["service"]),
+		Detectors: byName[*jv1.Detector](v, kinds["detector"]),
+		Channels:  byName[*jv1.Channel](v, kinds["channel"]),
+		Runbooks:  byName[*jv1.Runbook](v, kinds["runbook"]),
+		Vantages:  len(replicas),
+	}
+}
+
+func byName[M proto.Message](v store.View, k *kind) map[string]M {
+	out := map[string]M{}
+	for _, r := range store.List[M](v, k.prefix) {
+		out[strings.TrimPrefix(r.Key, k.prefix)] = r.Msg
 	}
 	return out
 }
 
-// declare makes the i-th resource of an apply ready.
-func declare(i int, r *jv1.Resource) (*declared, error) {
-	var m interface {
-		proto.Message
-		GetName() string
-		GetRevision() int64
-	}
-	var what string
-	switch k := r.GetKind().(type) {
-	case *jv1.Resource_Provider:
-		what, m = "provider", k.Provider
-	case *jv1.Resource_Service:
-		what, m = "service", k.Service
-	case *jv1.Resource_Detector:
-		what, m = "detector", k.Detector
-	case *jv1.Resource_Channel:
-		what, m = "channel", k.Channel
-	case *jv1.Resource_Runbook:
-		what, m = "runbook", k.Runbook
-	default:
-		return nil, fmt.Errorf("resources[%d] is a %T", i, k)
-	}
-	return &declared{
-		kind: kinds[what], name: m.GetName(), field: fmt.Sprintf("resources[%d].%s", i, what),
-		msg: strip(m), expected: m.GetRevision(),
-	}, nil
-}
-
-// catalog is what is stored together with what is about to be.
-type catalog struct {
-	view  store.View
-	batch map[string]*declared // by key
-}
-
-func newCatalog(v store.View, batch []*declared) *catalog {
-	c := &catalog{view: v, batch: map[string]*declared{}}
-	for _, d := range batch {
-		c.batch[d.key()] = d
-	}
-	return c
-}
-
-// get returns a resource as it will be; nil when there is none.
-func get[M proto.Message](c *catalog, key string) (m M) {
-	if d, ok := c.batch[key]; ok {
-		m, _ = d.msg.(M)
-		return m
-	}
-	return store.Get[M](c.view, key).Msg
-}
-
-// has tells whether there will be a resource.
-func (c *catalog) has(key string) bool {
-	if _, ok := c.batch[key]; ok {
-		return true
-	}
-	_, _, _, ok := c.view.Lookup(key)
-	return ok
-}
-
-// each calls f with all resources of a kind as they will be: the stored ones in order, then the new ones.
-func each[M proto.Message](c *catalog, k *kind, f func(m M)) {
-	seen := map[string]bool{}
-	c.view.Each(k.prefix, func(key string, msg proto.Message, _, _ int64) bool {
-		seen[key] = true
-		if d, ok := c.batch[key]; ok {
-			msg = d.msg
-		}
-		if m, ok := msg.(M); ok {
-			f(m)
-		}
-		return true
-	})
-	for key, d := range c.batch {
-		if m, ok := d.msg.(M); ok && d.kind == k && !seen[key] {
-			f(m)
+// references lists the keys of the resources that a message names. A word that means a provider only at run time is the
+// name of none.
+func references(m proto.Message) []string {
+	var keys []string
+	add := func(key func(string) string, names ...string) {
+		for _, name := range names {
+			if name != "" && !slices.Contains(keys, key(name)) {
+				keys = append(keys, key(name))
+			}
 		}
 	}
+	switch m := m.(type) {
+	case *jv1.Service:
+		for _, p := range m.GetProviders() {
+			add(store.ProviderKey, p.GetName())
+		}
+	case *jv1.Detector:
+		add(store.ServiceKey, m.GetService())
+		add(store.ProviderKey, m.GetProvider())
+	case *jv1.Runbook:
+		add(store.ServiceKey, m.GetServices()...)
+		add(store.ProviderKey, m.GetOn().GetProvider())
+		for _, s := range m.GetSteps() {
+			add(store.ProviderKey, s.GetSwitchProvider().GetTo()...)
+			add(store.DetectorKey, s.GetSwitchProvider().GetConfirm().GetDetector())
+			add(store.ChannelKey, s.GetNotify().GetChannels()...)
+			add(store.ChannelKey, s.GetApproval().GetChannels()...)
+			add(store.ProviderKey, s.GetVerify().GetProvider())
+		}
+	}
+	return keys
 }

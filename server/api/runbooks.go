@@ -19,13 +19,16 @@ type runbookService struct {
 
 // ApplyRunbook implements [jv1.RunbookServiceServer].
 func (s *runbookService) ApplyRunbook(ctx context.Context, req *jv1.ApplyRunbookRequest) (*jv1.ApplyRunbookResponse, error) {
-	d := declareRunbook(req.GetRunbook())
+	d, err := declareRunbook(req.GetRunbook())
+	if err != nil {
+		return nil, err
+	}
 	d.expected = req.GetExpectedRevision()
 	out, err := s.apply(ctx, application{
 		batch: []*declared{d}, request: req, requestID: req.GetRequestId(), validateOnly: req.GetValidateOnly(),
 	})
 	if err != nil {
-		return nil, err
+		return nil, renamed(err, "runbook.")
 	}
 	answer := &jv1.ApplyRunbookResponse{Warnings: out.warnings}
 	if answer.Runbook, err = s.named(d.name, 0); req.GetValidateOnly() && err != nil {
@@ -35,8 +38,21 @@ func (s *runbookService) ApplyRunbook(ctx context.Context, req *jv1.ApplyRunbook
 }
 
 // declareRunbook makes the runbook of a request ready.
-func declareRunbook(rb *jv1.Runbook) *declared {
-	return &declared{kind: kinds["runbook"], name: rb.GetName(), field: "runbook", msg: strip(rb)}
+func declareRunbook(rb *jv1.Runbook) (*declared, error) {
+	return declare(&jv1.Resource{Kind: &jv1.Resource_Runbook{Runbook: rb}})
+}
+
+// renamed gives the mistakes of a single runbook, which was judged as the only resource of a batch, their own paths.
+func renamed(err error, prefix string) error {
+	var wrong *fault
+	if !errors.As(err, &wrong) || len(wrong.violations()) == 0 {
+		return err
+	}
+	violations := wrong.violations()
+	for i, v := range violations {
+		violations[i].Field = prefix + strings.TrimPrefix(v.Field, "resources[0].runbook.")
+	}
+	return invalid(violations...)
 }
 
 // named returns a stored runbook, or one of its revisions.
@@ -69,16 +85,19 @@ func (s *runbookService) DeleteRunbook(ctx context.Context, req *jv1.DeleteRunbo
 
 // ValidateRunbook implements [jv1.RunbookServiceServer]. The mistakes are the answer here, not an error.
 func (s *runbookService) ValidateRunbook(ctx context.Context, req *jv1.ValidateRunbookRequest) (*jv1.ValidateRunbookResponse, error) {
-	out, err := s.apply(ctx, application{batch: []*declared{declareRunbook(req.GetRunbook())}, request: req, validateOnly: true})
+	d, err := declareRunbook(req.GetRunbook())
+	if err != nil {
+		return nil, err
+	}
+	out, err := s.apply(ctx, application{batch: []*declared{d}, request: req, validateOnly: true})
 	var wrong *fault
 	switch {
 	case err == nil:
 		return &jv1.ValidateRunbookResponse{Warnings: out.warnings}, nil
-	case errors.As(err, &wrong) && len(wrong.violations()) > 0:
+	case errors.As(renamed(err, ""), &wrong) && len(wrong.violations()) > 0:
 		answer := &jv1.ValidateRunbookResponse{}
 		for _, v := range wrong.violations() {
-			field := strings.TrimPrefix(strings.TrimPrefix(v.Field, "runbook"), ".")
-			answer.Problems = append(answer.Problems, &jv1.Problem{Field: field, Message: v.Message})
+			answer.Problems = append(answer.Problems, &jv1.Problem{Field: v.Field, Message: v.Message})
 		}
 		return answer, nil
 	default:

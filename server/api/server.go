@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"net"
 	"net/http"
 	"sync"
@@ -45,14 +44,19 @@ const (
 type Options struct {
 	// Store is what reads come from; started.
 	Store *store.Store
-	// Runs, Triggers, Planner, Continuity, Automation and Signals are called for what changes something.
-	Runs       Runs
-	Triggers   Triggers
-	Planner    Planner
+	// Runs is the engine's side for humans.
+	Runs Runs
+	// Triggers is the engine's side for causes.
+	Triggers Triggers
+	// Planner tells what a run would do.
+	Planner Planner
+	// Continuity carries commands about a service out.
 	Continuity Continuity
+	// Automation switches the machines.
 	Automation Automation
-	Signals    Signals
-	// Errors says how the errors of these parts are shown; one that is not named is an internal error.
+	// Signals is detect's side.
+	Signals Signals
+	// Errors says how the errors of these six are shown; one that is not named is an internal error.
 	Errors []Known
 	// Present derives the state of a service as people and clients see it; nil when there is none.
 	Present func(v store.View, service string, now time.Time) *jv1.ContinuityState
@@ -104,10 +108,6 @@ func New(o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
 	}
-	rules, err := newValidator()
-	if err != nil {
-		return nil, err
-	}
 	metrics, err := newMetrics(o.Registry)
 	if err != nil {
 		return nil, fmt.Errorf("register the API's metrics: %w", err)
@@ -117,7 +117,7 @@ func New(o Options) (*Server, error) {
 
 	build := func(transport string, identify func(context.Context) (auth.Principal, error), more ...grpc.ServerOption) *grpc.Server {
 		a := &around{
-			identify: identify, freshness: o.Store.Freshness, rules: rules, now: o.Now, log: o.Log, errors: o.Errors,
+			identify: identify, freshness: o.Store.Freshness, now: o.Now, log: o.Log, errors: o.Errors,
 			metrics: &callMetrics{metrics: metrics, transport: transport},
 		}
 		return grpc.NewServer(append(a.options(), append(more, limits()...)...)...)
@@ -132,7 +132,10 @@ func New(o Options) (*Server, error) {
 	s.register(s.inner)
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
-	return s, s.prepareHTTP()
+	if err := s.prepareHTTP(); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 func limits() []grpc.ServerOption {
@@ -187,17 +190,14 @@ func (s *Server) prepareHTTP() error {
 	}
 	s.http = &http.Server{
 		Handler: s.routes(events(mux)), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: maxHeaders, ErrorLog: s.httpLog(),
+		MaxHeaderBytes: maxHeaders,
+		// Handshakes that failed and clients that broke off: nothing to wake anybody for.
+		ErrorLog: s.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
 	if s.options.TLS != nil {
 		s.http.TLSConfig = s.options.TLS.Config("h2", "http/1.1")
 	}
 	return nil
-}
-
-// httpLog takes what net/http has to say: handshakes that failed and clients that broke off, nothing to wake anybody.
-func (s *Server) httpLog() *log.Logger { //nolint:depguard // net/http wants this type
-	return s.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})
 }
 
 // Start serves on the listeners, which it closes when it stops. A listener that fails by itself is told by Failed.

@@ -1,43 +1,23 @@
 package api
 
 import (
-	"errors"
-	"fmt"
-
-	"buf.build/go/protovalidate"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/jurymast/jurymast/runbooks/rules"
 )
 
-// validator checks messages against the rules that stand in the protos.
-type validator struct {
-	rules protovalidate.Validator
-}
+// validateRunbook is the one method whose answer is what is wrong with its request, and so checks it itself.
+const validateRunbook = "/jurymast.v1.RunbookService/ValidateRunbook"
 
-func newValidator() (*validator, error) {
-	rules, err := protovalidate.New()
-	if err != nil {
-		return nil, fmt.Errorf("load the validation rules: %w", err)
-	}
-	return &validator{rules: rules}, nil
-}
-
-// check returns an error with every mistake and its place.
-func (v *validator) check(m proto.Message) error {
-	err := v.rules.Validate(m)
-	if err == nil {
+// checkRules holds a request against the rules that stand in the protos, and tells every mistake with its place.
+func checkRules(m proto.Message) error {
+	found := rules.Check(m)
+	if len(found) == 0 {
 		return nil
 	}
-	var wrong *protovalidate.ValidationError
-	if !errors.As(err, &wrong) || len(wrong.Violations) == 0 {
-		return fmt.Errorf("validate %T: %w", m, err)
-	}
-	violations := make([]Violation, 0, len(wrong.Violations))
-	for _, w := range wrong.Violations {
-		message := w.Proto.GetMessage()
-		if message == "" {
-			message = w.Proto.GetRuleId()
-		}
-		violations = append(violations, Violation{Field: protovalidate.FieldPathString(w.Proto.GetField()), Message: message})
+	violations := make([]Violation, 0, len(found))
+	for _, f := range found {
+		violations = append(violations, Violation{Field: f.Path, Message: f.Message})
 	}
 	return invalid(violations...)
 }
