@@ -9,11 +9,13 @@ import (
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 )
 
-// Limits of the evidence that is kept with a health record and its trigger, which must stay small records.
+// Limits of the evidence that is kept with a health record and its trigger: in all less than 64 KiB.
 const (
 	maxEvidence        = 24
 	maxEvidenceSummary = 300
-	maxEvidenceLabels  = 12
+	maxEvidenceLabels  = 8
+	maxEvidenceName    = 64
+	maxEvidenceValue   = 128
 )
 
 // evidence is what is kept of the counted signals: the failing ones first, shortened copies.
@@ -25,12 +27,13 @@ func evidence(counted []*jv1.Signal) []*jv1.Signal {
 	slices.SortStableFunc(order, func(a, b *jv1.Signal) int { return int(voiceOf(b)) - int(voiceOf(a)) })
 	order = order[:min(len(order), maxEvidence)]
 	for i, s := range order {
-		if len(s.GetSummary()) <= maxEvidenceSummary && len(s.GetLabels()) <= maxEvidenceLabels {
-			continue
-		}
 		s = proto.CloneOf(s)
 		s.Summary = cut(s.GetSummary(), maxEvidenceSummary)
-		s.Labels = firstLabels(s.GetLabels(), maxEvidenceLabels)
+		labels := firstLabels(s.GetLabels(), maxEvidenceLabels)
+		s.Labels = make(map[string]string, len(labels))
+		for name, value := range labels {
+			s.Labels[cut(name, maxEvidenceName)] = cut(value, maxEvidenceValue)
+		}
 		order[i] = s
 	}
 	return order

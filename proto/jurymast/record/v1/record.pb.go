@@ -163,7 +163,9 @@ type Report struct {
 	// When the thing began at the sender, e.g. an alert's startsAt.
 	StartsAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=starts_at,json=startsAt,proto3" json:"starts_at,omitempty"`
 	// When the report was stored.
-	ReceiveTime   *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=receive_time,json=receiveTime,proto3" json:"receive_time,omitempty"`
+	ReceiveTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=receive_time,json=receiveTime,proto3" json:"receive_time,omitempty"`
+	// The sender's ids of the signals that were stored before this one, the newest last, for de-duplication.
+	RecentIds     []string `protobuf:"bytes,5,rep,name=recent_ids,json=recentIds,proto3" json:"recent_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -222,6 +224,13 @@ func (x *Report) GetStartsAt() *timestamppb.Timestamp {
 func (x *Report) GetReceiveTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.ReceiveTime
+	}
+	return nil
+}
+
+func (x *Report) GetRecentIds() []string {
+	if x != nil {
+		return x.RecentIds
 	}
 	return nil
 }
@@ -715,12 +724,14 @@ const file_jurymast_record_v1_record_proto_rawDesc = "" +
 	"\x05Votes\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x18\n" +
 	"\areplica\x18\x02 \x01(\tR\areplica\x12-\n" +
-	"\asignals\x18\x03 \x03(\v2\x13.jurymast.v1.SignalR\asignals\"\xc7\x01\n" +
+	"\asignals\x18\x03 \x03(\v2\x13.jurymast.v1.SignalR\asignals\"\xe6\x01\n" +
 	"\x06Report\x12+\n" +
 	"\x06signal\x18\x01 \x01(\v2\x13.jurymast.v1.SignalR\x06signal\x12\x18\n" +
 	"\asubject\x18\x02 \x01(\tR\asubject\x127\n" +
 	"\tstarts_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bstartsAt\x12=\n" +
-	"\freceive_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\vreceiveTime\":\n" +
+	"\freceive_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\vreceiveTime\x12\x1d\n" +
+	"\n" +
+	"recent_ids\x18\x05 \x03(\tR\trecentIds\":\n" +
 	"\tRunEvents\x12-\n" +
 	"\x06events\x18\x01 \x03(\v2\x15.jurymast.v1.RunEventR\x06events\"\x1b\n" +
 	"\aLiveRun\x12\x10\n" +
