@@ -16,7 +16,8 @@ import (
 // oneself there counts only when the unknown attempt can't happen later any more, because a revision that was compared
 // has changed for good; compares which only ask that a key be absent may hold again, and leave the outcome unknown.
 //
-// A transaction should compare a key that it writes. One that doesn't may happen twice after an unknown outcome.
+// A transaction should compare the revision of a key that it writes, or ask that a key of its own, which nobody deletes,
+// be absent. One that does neither may happen a second time after an unknown outcome.
 func (s *Store) Commit(ctx context.Context, txn Txn) (Result, error) {
 	if err := txn.check(); err != nil {
 		return Result{}, fmt.Errorf("commit: %w", err)
@@ -60,6 +61,10 @@ func (s *Store) commit(ctx context.Context, txn Txn) (Result, error) {
 		}
 		if !pause(ctx, attempt) {
 			return Result{}, stillUnknown(ctx, unknown)
+		}
+		// Not to find it proves nothing, but to find it spares a second try.
+		if mine, result, err := s.readWitness(ctx, txn); err == nil && mine {
+			return result, nil
 		}
 	}
 }
@@ -140,28 +145,32 @@ func (s *Store) evaluate(ctx context.Context, compares []Compare) (holds bool, e
 	return holds, err
 }
 
-// askWitness reads the transaction's witness, until it gets an answer or ctx ends. Without a witness nothing is ours.
+// askWitness reads the transaction's witness, until it gets an answer or ctx ends.
 func (s *Store) askWitness(ctx context.Context, txn Txn) (mine bool, result Result, err error) {
+	err = s.retry(ctx, func() error {
+		mine, result, err = s.readWitness(ctx, txn)
+		return err
+	})
+	return mine, result, err
+}
+
+// readWitness tells whether the transaction's witness shows that it happened. Without a witness nothing is ours.
+func (s *Store) readWitness(ctx context.Context, txn Txn) (mine bool, result Result, err error) {
 	if txn.Witness == "" || txn.Mine == nil {
 		return false, Result{}, nil
 	}
-	err = s.retry(ctx, func() error {
-		page, err := s.opts.Backend.Range(ctx, exactly(txn.Witness))
-		if err != nil {
-			return err
-		}
-		var e Entry
-		if len(page.Entries) > 0 {
-			e = page.Entries[0]
-		}
-		mine = txn.Mine(e.Value)
-		result = Result{Revision: page.Revision}
-		if mine {
-			result = Result{Committed: true, Revision: e.ModRevision}
-		}
-		return nil
-	})
-	return mine, result, err
+	page, err := s.opts.Backend.Range(ctx, exactly(txn.Witness))
+	if err != nil {
+		return false, Result{}, err
+	}
+	var e Entry
+	if len(page.Entries) > 0 {
+		e = page.Entries[0]
+	}
+	if !txn.Mine(e.Value) {
+		return false, Result{Revision: page.Revision}, nil
+	}
+	return true, Result{Committed: true, Revision: e.ModRevision}, nil
 }
 
 // exactly asks for one key.

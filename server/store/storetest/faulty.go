@@ -50,9 +50,8 @@ type CommitHook func(ctx context.Context, txn store.Txn) Fault
 // Faulty is a backend with faults around another one, which it leaves untouched: several of them around one Memory are
 // replicas with their own troubles. Without hooks it is transparent. Safe for concurrent use.
 type Faulty struct {
-	backend store.Backend
-
 	mu       sync.Mutex
+	wrapped  store.Backend
 	onCommit CommitHook
 	onRange  func(context.Context, store.Query) error
 	onLease  func(context.Context, store.LeaseID) error
@@ -67,7 +66,7 @@ type Faulty struct {
 // NewFaulty wraps a backend.
 func NewFaulty(b store.Backend) *Faulty {
 	return &Faulty{
-		backend: b, broken: make(chan struct{}), closed: make(chan struct{}),
+		wrapped: b, broken: make(chan struct{}), closed: make(chan struct{}),
 		leases: map[store.LeaseID]struct{}{},
 	}
 }
@@ -110,6 +109,21 @@ func (f *Faulty) SetDown(down bool) {
 	}
 }
 
+// Replace puts another backend in the place of the wrapped one and breaks the watches: what a client sees when a
+// cluster is restored from a backup.
+func (f *Faulty) Replace(b store.Backend) {
+	f.mu.Lock()
+	f.wrapped = b
+	f.mu.Unlock()
+	f.BreakWatch()
+}
+
+func (f *Faulty) backend() store.Backend {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.wrapped
+}
+
 // BreakWatch ends the present watches with ErrUnavailable.
 func (f *Faulty) BreakWatch() {
 	f.mu.Lock()
@@ -125,7 +139,7 @@ func (f *Faulty) LoseLeases(ctx context.Context) error {
 	f.leases = map[store.LeaseID]struct{}{}
 	f.mu.Unlock()
 	for id := range leases {
-		if err := f.backend.Leases().Revoke(ctx, id); err != nil && !errors.Is(err, store.ErrLeaseLost) {
+		if err := f.backend().Leases().Revoke(ctx, id); err != nil && !errors.Is(err, store.ErrLeaseLost) {
 			return fmt.Errorf("lose lease %x: %w", id, err)
 		}
 	}
@@ -149,7 +163,7 @@ func (f *Faulty) Commit(ctx context.Context, txn store.Txn) (store.Result, error
 	}
 	switch fault.Kind {
 	case Executed, NoSpaceExecuted:
-		result, err := f.backend.Commit(ctx, txn)
+		result, err := f.backend().Commit(ctx, txn)
 		if err != nil || !result.Committed {
 			return result, err
 		}
@@ -167,7 +181,7 @@ func (f *Faulty) Commit(ctx context.Context, txn store.Txn) (store.Result, error
 	case NoSpace:
 		return store.Result{}, fmt.Errorf("injected: %w", store.ErrNoSpace)
 	default:
-		return f.backend.Commit(ctx, txn)
+		return f.backend().Commit(ctx, txn)
 	}
 }
 
@@ -189,7 +203,7 @@ func (f *Faulty) commitLater(ctx context.Context, fault Fault, txn store.Txn) {
 			return
 		}
 	}
-	_, _ = f.backend.Commit(ctx, txn)
+	_, _ = f.backend().Commit(ctx, txn)
 }
 
 func (f *Faulty) unavailable() error {
@@ -214,7 +228,7 @@ func (f *Faulty) Range(ctx context.Context, query store.Query) (store.Page, erro
 	if err := f.unavailable(); err != nil {
 		return store.Page{}, err
 	}
-	return f.backend.Range(ctx, query)
+	return f.backend().Range(ctx, query)
 }
 
 // Watch implements [store.Backend].
@@ -236,7 +250,7 @@ func (f *Faulty) Watch(ctx context.Context, prefix string, after int64, deliver 
 		case <-stop:
 		}
 	}()
-	err := f.backend.Watch(watching, prefix, after, func(b store.Batch) {
+	err := f.backend().Watch(watching, prefix, after, func(b store.Batch) {
 		f.mu.Lock()
 		filter := f.filter
 		f.mu.Unlock()
@@ -276,7 +290,7 @@ func (l faultyLeases) Grant(ctx context.Context, ttl time.Duration) (store.Lease
 	if err := l.before(ctx, 0); err != nil {
 		return 0, err
 	}
-	id, err := l.f.backend.Leases().Grant(ctx, ttl)
+	id, err := l.f.backend().Leases().Grant(ctx, ttl)
 	if err == nil {
 		l.f.mu.Lock()
 		l.f.leases[id] = struct{}{}
@@ -290,7 +304,7 @@ func (l faultyLeases) KeepAlive(ctx context.Context, id store.LeaseID) error {
 	if err := l.before(ctx, id); err != nil {
 		return err
 	}
-	return l.f.backend.Leases().KeepAlive(ctx, id)
+	return l.f.backend().Leases().KeepAlive(ctx, id)
 }
 
 // Revoke implements [store.Leases].
@@ -298,7 +312,7 @@ func (l faultyLeases) Revoke(ctx context.Context, id store.LeaseID) error {
 	if err := l.before(ctx, id); err != nil {
 		return err
 	}
-	return l.f.backend.Leases().Revoke(ctx, id)
+	return l.f.backend().Leases().Revoke(ctx, id)
 }
 
 // Close implements [store.Backend]: what was delayed is given up, and the wrapped backend stays open.

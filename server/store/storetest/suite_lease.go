@@ -59,7 +59,7 @@ func testLeaseKeptAlive(t *testing.T, s *subject) {
 	began := time.Now()
 	tick := time.NewTicker(s.TTL / 4)
 	defer tick.Stop()
-	for time.Since(began) < 2*(s.TTL+s.Slack) {
+	for time.Since(began) < 3*s.TTL+s.TTL/2 {
 		<-tick.C
 		if err := s.Backend.Leases().KeepAlive(s.ctx(t), id); err != nil {
 			t.Fatalf("after %v: %v", time.Since(began), err)

@@ -1,0 +1,262 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
+	"github.com/jurymast/jurymast/server/store"
+	"github.com/jurymast/jurymast/server/store/storetest"
+)
+
+func TestCompactionIsBridgedByAList(t *testing.T) {
+	bubble(t, store.Options{}, func(t *testing.T, m *store.Memory, f *storetest.Faulty, s *store.Store) {
+		sub := s.Subscribe([]string{store.Providers}, store.Cursor{})
+		defer sub.Close()
+		for _, name := range []string{"changed", "deleted", "same", "recreated"} {
+			put(t, s, name)
+		}
+		synctest.Wait()
+		want(t, sub, "reset +changed +deleted +same +recreated")
+		f.SetDown(true)
+		for _, op := range []store.Op{
+			store.Delete(store.ProviderKey("recreated")), store.Put(store.ProviderKey("recreated"), provider("recreated")),
+			store.Put(store.ProviderKey("changed"), provider("new")), store.Put(store.ProviderKey("added"), provider("added")),
+			store.Put(store.ProviderKey("unseen"), provider("unseen")), store.Delete(store.ProviderKey("unseen")),
+			store.Delete(store.ProviderKey("deleted")),
+		} {
+			if _, err := m.Commit(t.Context(), store.Txn{Then: []store.Op{op}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := m.Compact(m.Revision()); err != nil {
+			t.Fatal(err)
+		}
+		f.SetDown(false)
+		u := want(t, sub, "+recreated +changed +added -deleted")
+		if u.Cursor != s.Cursor() || u.Cursor.Revision != m.Revision() {
+			t.Errorf("cursor %+v, store at %d", u.Cursor, m.Revision())
+		}
+		put(t, s, "later")
+		want(t, sub, "+later")
+	})
+}
+
+// TestSweepFindsWhatTheWatchLost: an event that never comes costs latency, not correctness.
+func TestSweepFindsWhatTheWatchLost(t *testing.T) {
+	for name, lost := range map[string]store.Op{
+		"change":   store.Put(store.ProviderKey("a"), provider("lost")),
+		"addition": store.Put(store.ProviderKey("lost"), provider("lost")),
+		"deletion": store.Delete(store.ProviderKey("a")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, store.Options{}, func(t *testing.T, m *store.Memory, f *storetest.Faulty, s *store.Store) {
+				sub := s.Subscribe([]string{store.Providers}, store.Cursor{})
+				defer sub.Close()
+				put(t, s, "a")
+				synctest.Wait()
+				want(t, sub, "reset +a")
+				f.FilterWatch(func(b store.Batch) (store.Batch, bool) {
+					b.Changes = nil
+					return b, true
+				})
+				if _, err := m.Commit(t.Context(), store.Txn{Then: []store.Op{lost}}); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(2 * time.Second)
+				f.FilterWatch(nil)
+				time.Sleep(31 * time.Second)
+				s.Read(func(v store.View) {
+					if d := mirroredPicture(v, store.Providers).diff(stored(t, m, 0, store.Providers)); d != "" {
+						t.Error(d)
+					}
+				})
+				if u, _ := next(t, sub); !u.Reset {
+					t.Errorf("subscriber was told %+v, want a reset", u)
+				}
+			})
+		})
+	}
+}
+
+func TestSilentWatchIsRestarted(t *testing.T) {
+	bubble(t, store.Options{}, func(t *testing.T, _ *store.Memory, f *storetest.Faulty, s *store.Store) {
+		f.FilterWatch(func(b store.Batch) (store.Batch, bool) { return b, false })
+		rev := put(t, s, "a")
+		time.Sleep(2 * time.Second) // the watch has swallowed it
+		f.FilterWatch(nil)
+		began := time.Now()
+		if err := s.WaitRevision(t.Context(), rev); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("restarted after %v", took)
+		}
+	})
+}
+
+func TestFreshnessTellsAboutTheStore(t *testing.T) {
+	bubble(t, store.Options{}, func(t *testing.T, _ *store.Memory, f *storetest.Faulty, s *store.Store) {
+		time.Sleep(time.Minute)
+		if now := s.Freshness(); !now.Live || time.Since(now.AsOf) > 2*time.Second {
+			t.Errorf("idle store: %+v", now)
+		}
+		lost := time.Now()
+		f.SetDown(true)
+		time.Sleep(3 * time.Second)
+		if !s.Freshness().Live {
+			t.Error("not live after a short silence")
+		}
+		time.Sleep(time.Minute)
+		if now := s.Freshness(); now.Live || now.AsOf.After(lost) || lost.Sub(now.AsOf) > 2*time.Second {
+			t.Errorf("a minute after the store was lost: %+v", now)
+		}
+		s.Read(func(v store.View) {
+			if v.Revision() == 0 {
+				t.Error("the last picture is gone")
+			}
+		})
+		f.SetDown(false)
+		time.Sleep(3 * time.Second)
+		if now := s.Freshness(); !now.Live || time.Since(now.AsOf) > 2*time.Second {
+			t.Errorf("when it is back: %+v", now)
+		}
+	})
+}
+
+func TestStartWaitsForTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := store.NewMemory(store.MemoryOptions{})
+		defer m.Close()
+		f := storetest.NewFaulty(m)
+		defer f.Close()
+		f.SetDown(true)
+		s := store.New(store.Options{Backend: f})
+		defer s.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := s.Start(ctx); !errors.Is(err, store.ErrUnavailable) {
+			t.Fatalf("start without a store: %v", err)
+		}
+		if s.Freshness().Live {
+			t.Error("live without a store")
+		}
+		later := store.New(store.Options{Backend: f})
+		defer later.Close()
+		time.AfterFunc(time.Hour, func() { f.SetDown(false) })
+		if err := later.Start(t.Context()); err != nil || later.RestoreEpoch() == "" {
+			t.Errorf("start: %v, epoch %q", err, later.RestoreEpoch())
+		}
+	})
+}
+
+func TestReplicasAgreeOnTheRestoreEpoch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := store.NewMemory(store.MemoryOptions{})
+		defer m.Close()
+		epochs := make(chan string)
+		for i := range 8 {
+			f := storetest.NewFaulty(m)
+			defer f.Close()
+			first := true
+			f.OnCommit(func(context.Context, store.Txn) storetest.Fault {
+				if !first {
+					return storetest.Fault{}
+				}
+				first = false
+				return storetest.Fault{Kind: storetest.Kind(i % 4), Delay: 30 * time.Millisecond}
+			})
+			s := store.New(store.Options{Backend: f})
+			defer s.Close()
+			go func() {
+				if err := s.Start(t.Context()); err != nil {
+					t.Error(err)
+				}
+				epochs <- s.RestoreEpoch()
+			}()
+		}
+		first := <-epochs
+		for range 7 {
+			if epoch := <-epochs; epoch != first || epoch == "" {
+				t.Errorf("epochs %q and %q", first, epoch)
+			}
+		}
+		time.Sleep(time.Minute)
+		again := start(t, m)
+		defer again.Close()
+		if again.RestoreEpoch() != first {
+			t.Errorf("epoch %q, before %q", again.RestoreEpoch(), first)
+		}
+	})
+}
+
+func TestRestoreEpochGrows(t *testing.T) {
+	first := store.NewRestoreEpoch(nil, 1_763_000_000_000)
+	if first.GetNumber() != 1_763_000_000_000 || len(first.GetSuffix()) != 8 {
+		t.Errorf("first %v", first)
+	}
+	// The clock went back, and the same backup was restored twice.
+	second, twin := store.NewRestoreEpoch(first, 5), store.NewRestoreEpoch(first, 5)
+	if second.GetNumber() != first.GetNumber()+1 || proto.Equal(second, twin) {
+		t.Errorf("second %v, twin %v", second, twin)
+	}
+}
+
+// TestNewRestoreEpochVoidsWhatWasSeen: after a restore everybody starts again, whatever the revisions are.
+func TestNewRestoreEpochVoidsWhatWasSeen(t *testing.T) {
+	bubble(t, store.Options{}, func(t *testing.T, m *store.Memory, _ *storetest.Faulty, s *store.Store) {
+		sub := s.Subscribe([]string{store.Providers}, store.Cursor{})
+		defer sub.Close()
+		put(t, s, "a")
+		synctest.Wait()
+		before := want(t, sub, "reset +a").Cursor
+		epoch := store.NewRestoreEpoch(&recordv1.RestoreEpoch{Number: time.Now().UnixMilli()}, 0)
+		if _, err := m.Commit(t.Context(), store.Txn{Then: []store.Op{store.Put(store.RestoreEpochKey(), epoch)}}); err != nil {
+			t.Fatal(err)
+		}
+		after := want(t, sub, "reset +a").Cursor
+		if after.RestoreEpoch <= before.RestoreEpoch || s.RestoreEpoch() != after.RestoreEpoch {
+			t.Errorf("epoch %q after %q", after.RestoreEpoch, before.RestoreEpoch)
+		}
+		old := s.Subscribe([]string{store.Providers}, before)
+		defer old.Close()
+		want(t, old, "reset +a")
+	})
+}
+
+// TestStoreThatWentBackIsListedAgain: the revisions of a restored backup are smaller than those seen before.
+func TestStoreThatWentBackIsListedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		young, old := store.NewMemory(store.MemoryOptions{}), store.NewMemory(store.MemoryOptions{})
+		defer young.Close()
+		defer old.Close()
+		f := storetest.NewFaulty(young)
+		defer f.Close()
+		s := start(t, f)
+		defer s.Close()
+		sub := s.Subscribe([]string{store.Providers}, store.Cursor{})
+		defer sub.Close()
+		for _, name := range []string{"a", "b", "c", "d"} {
+			put(t, s, name)
+		}
+		synctest.Wait()
+		want(t, sub, "reset +a +b +c +d")
+		backup := []store.Op{
+			store.Put(store.ProviderKey("a"), provider("a")),
+			store.Put(store.RestoreEpochKey(), store.NewRestoreEpoch(nil, time.Now().Add(time.Hour).UnixMilli())),
+		}
+		if _, err := old.Commit(t.Context(), store.Txn{Then: backup}); err != nil {
+			t.Fatal(err)
+		}
+		f.Replace(old)
+		u := want(t, sub, "reset +a")
+		if u.Cursor.Revision != old.Revision() || u.Cursor.RestoreEpoch != s.RestoreEpoch() {
+			t.Errorf("cursor %+v, store at %d", u.Cursor, old.Revision())
+		}
+	})
+}
