@@ -255,7 +255,9 @@ func get[M proto.Message](r *rig, key string) M {
 	return rec.Msg
 }
 
-func (r *rig) state() *jv1.ContinuityState { return get[*jv1.ContinuityState](r, store.ContinuityKey("chat")) }
+func (r *rig) state() *jv1.ContinuityState {
+	return get[*jv1.ContinuityState](r, store.ContinuityKey("chat"))
+}
 
 func (r *rig) runs() []*jv1.Run {
 	r.t.Helper()
