@@ -32,6 +32,9 @@ type Options struct {
 	// Authorize decides about senders whose detector names no secret. An error that wraps auth.ErrUnauthenticated is
 	// answered with 401, any other with 403. Nil refuses them all.
 	Authorize func(*http.Request) error
+	// Probed is told the services of a target whenever a probe of it has ended, so that a step that waits for good
+	// probes looks again. It must not block. Nil: nobody is told.
+	Probed func(services []string)
 	// Now is the wall clock; nil means time.Now.
 	Now func() time.Time
 	// Registerer takes the metrics; nil: they are not shown.
@@ -71,7 +74,7 @@ func New(o Options) (*Detect, error) {
 	d.prober = &prober{
 		store: o.Store, replica: o.Replica, log: o.Logger, metrics: m, now: o.Now,
 		tools: probeTools{transport: o.Transport, network: newNetwork(o.Canaries, o.Transport, o.Now), now: o.Now},
-		cast:  d.ballot.cast, retire: d.ballot.retire,
+		cast:  d.ballot.cast, retire: d.ballot.retire, probed: o.Probed,
 	}
 	d.court = &court{store: o.Store, log: o.Logger, metrics: m, now: o.Now}
 	return d, nil

@@ -28,6 +28,10 @@ type prober struct {
 	// retire takes the votes of targets that are gone back, those not in keep.
 	retire func(keep map[string][]targetKey)
 
+	// probed is told the services of a target whenever a probe of it ends; may be nil.
+	probed func(services []string)
+	proofs proofs
+
 	targets map[targetKey]*target
 	times   *schedule[targetKey]
 	results chan result
@@ -96,6 +100,7 @@ func (p *prober) replan(first bool) {
 			t.succeed(old)
 		} else {
 			p.metrics.forgetProbe(key)
+			p.proofs.forget(key)
 		}
 	}
 	for key, t := range wanted {
@@ -215,6 +220,10 @@ func (p *prober) take(r result) {
 // found counts a finding and casts the vote it comes to.
 func (p *prober) found(t *target, f finding) {
 	p.metrics.probed(t.key, f)
+	p.proofs.add(t.key, t.started, f)
+	if p.probed != nil {
+		defer p.probed(t.services)
+	}
 	if t.streak.add(f) {
 		p.log.Info("probe says", telemetry.KeyDetector, t.key.detector, telemetry.KeyProvider, t.key.provider,
 			"state", stateName(t.streak.state), telemetry.KeyReason, f.reason, "summary", f.summary)

@@ -185,3 +185,10 @@ func (e *Engine) adopt() {
 		e.execute(ctx, session, r.Msg, r.Mod, nil)
 	}
 }
+
+// Wake has the runs of services look at the facts again: something they may wait for is kept outside the store.
+func (e *Engine) Wake(services []string) {
+	for _, s := range services {
+		e.wakeService(s)
+	}
+}
