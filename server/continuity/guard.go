@@ -98,14 +98,11 @@ func (w *Workspace) checkCapabilities(provider string) *Refusal {
 
 // Proven tells whether an unexpired signal says that the provider serves. A provider's own status page does not count.
 // Only the record that proves it is compared: others may change meanwhile.
-func (w *Workspace) Proven(provider string) bool { return w.ProvenSince(provider, time.Time{}) }
-
-// ProvenSince is [Workspace.Proven] for signals that were observed after a time.
-func (w *Workspace) ProvenSince(provider string, since time.Time) bool {
+func (w *Workspace) Proven(provider string) bool {
 	found := false
 	visit := func(key string, mod int64, signals ...*jv1.Signal) bool {
 		for _, s := range signals {
-			if Proves(s, provider, w.Now) && s.GetObservedAt().AsTime().After(since) {
+			if Proves(s, provider, w.Now) {
 				w.read[key] = mod
 				found = true
 			}

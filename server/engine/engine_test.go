@@ -231,6 +231,31 @@ func TestCandidatesAreTriedInOrderAndConfirmed(t *testing.T) {
 	})
 }
 
+func TestASwitchIsConfirmedByJudgedHealthWhenNoDetectorIsNamed(t *testing.T) {
+	for _, stays := range []bool{true, false} {
+		inBubble(t, func(t *testing.T, r *rig) {
+			s := confirmed(switchTo("b", "c"), time.Minute)
+			s.GetSwitchProvider().Confirm.Detector = ""
+			r.catalog(book("outage", doing(s)))
+			r.fails("a", 1)
+			time.Sleep(30 * time.Second)
+			synctest.Wait()
+			if st := r.state(); st.GetActiveProvider() != "b" || !st.GetProvisional() {
+				t.Fatalf("state %v", st)
+			}
+			if !stays {
+				r.health("b", jv1.HealthState_HEALTH_STATE_SUSPECT, 0)
+			}
+			time.Sleep(31 * time.Second)
+			synctest.Wait()
+			st := r.state()
+			if stays && (st.GetActiveProvider() != "b" || st.GetProvisional()) || !stays && st.GetActiveProvider() != "c" {
+				t.Errorf("stays=%v: state %v", stays, st)
+			}
+		})
+	}
+}
+
 func TestWithoutAConfirmedCandidateTheRouteIsKeptOrTakenBack(t *testing.T) {
 	for _, back := range []bool{true, false} {
 		inBubble(t, func(t *testing.T, r *rig) {

@@ -123,15 +123,14 @@ func (k switchProvider) confirm(in *Input, spec *jv1.SwitchProviderStep) Move {
 
 // proven tells whether the target showed, after the switch, what the step asks for.
 func (k switchProvider) proven(in *Input, c *jv1.Confirm, candidate string) bool {
+	if c.GetDetector() == "" {
+		return reached(in.Desk.Now, in.At.GetWakeTime().AsTime()) && in.Desk.CheckTarget(candidate) == nil
+	}
 	nanos, err := strconv.ParseInt(in.At.GetOutput()[outSince], 10, 64)
 	if err != nil {
 		return false
 	}
-	since := time.Unix(0, nanos)
-	if c.GetDetector() != "" {
-		return k.probes.Successes(c.GetDetector(), in.Desk.Name(), candidate, since) >= max(1, int(c.GetSuccesses()))
-	}
-	return in.Desk.ProvenSince(candidate, since) && in.Desk.CheckTarget(candidate) == nil
+	return k.probes.Successes(c.GetDetector(), in.Desk.Name(), candidate, time.Unix(0, nanos)) >= max(1, int(c.GetSuccesses()))
 }
 
 // exhausted is what happens when no candidate is left: a provisional route is taken back if the provider before passes

@@ -712,7 +712,8 @@ func (x *SwitchProviderStep) GetConfirm() *Confirm {
 // Confirm says how a switch is proven.
 type Confirm struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Detector whose signals count. Empty: the judged health of the target, HEALTHY at least once after the switch.
+	// Detector whose probes of the target count. Empty: its judged health, which must still be HEALTHY, with unexpired
+	// evidence, when `within` is over.
 	Detector string `protobuf:"bytes,1,opt,name=detector,proto3" json:"detector,omitempty"`
 	// Good results in a row, seen after the switch. Zero: 1.
 	Successes int32 `protobuf:"varint,2,opt,name=successes,proto3" json:"successes,omitempty"`
