@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -199,6 +200,61 @@ func TestSessionLostAndTakenOver(t *testing.T) {
 		}
 		if len(slow.got()) != 1 || len(quick.got()) != 1 {
 			t.Errorf("received %q and %q", slow.got(), quick.got())
+		}
+	})
+}
+
+// TestSessionLostInTheMomentOfTheReceipt lets the store forget the session before the replica knows.
+func TestSessionLostInTheMomentOfTheReceipt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, box := newCluster(t), &mailbox{}
+		c.channel("team")
+		r := c.replica("r1", notify.Options{Transport: network{"team": box.ServeHTTP}})
+		lose := sync.OnceFunc(func() {
+			if err := r.backend.LoseLeases(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+		r.backend.OnCommit(func(_ context.Context, txn store.Txn) storetest.Fault {
+			if slices.ContainsFunc(txn.Then, func(op store.Op) bool { return strings.HasPrefix(op.Key, store.Outbox) }) {
+				lose()
+			}
+			return storetest.Fault{}
+		})
+		c.enqueue(r.keeper.Current(), message("n-1", "team", "t", open))
+		time.Sleep(10 * time.Second)
+		c.wantState("n-1", delivered)
+		if got := box.got(); !slices.Equal(got, []string{"n-1"}) {
+			t.Errorf("received %q", got)
+		}
+	})
+}
+
+// TestLateRecordDoesNotDisturbASuccessor lets a replica come to its end with a message that another one is sending.
+func TestLateRecordDoesNotDisturbASuccessor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, first, second := newCluster(t), &mailbox{}, &mailbox{}
+		first.setAnswer(func(w http.ResponseWriter, _ *http.Request) {
+			time.Sleep(3 * time.Second)
+			w.WriteHeader(http.StatusTeapot)
+		})
+		second.setAnswer(func(http.ResponseWriter, *http.Request) { time.Sleep(9 * time.Second) })
+		c.channel("team")
+		r := c.replica("r1", notify.Options{Transport: network{"team": first.ServeHTTP}})
+		c.replica("r2", notify.Options{Transport: network{"team": second.ServeHTTP}})
+		c.enqueue(r.keeper.Current(), message("n-1", "team", "t", open))
+		time.Sleep(time.Second)
+		if err := r.backend.LoseLeases(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(6 * time.Second)
+		if n := c.wantState("n-1", pending); n.GetAttempts() != 0 {
+			t.Errorf("who owns it no longer wrote to it: %v", n)
+		}
+		time.Sleep(10 * time.Second)
+		c.wantState("n-1", delivered)
+		if len(first.got()) != 1 || len(second.got()) != 1 {
+			t.Errorf("received %q and %q", first.got(), second.got())
 		}
 	})
 }

@@ -3,6 +3,8 @@ package notify
 import (
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 )
@@ -31,8 +33,6 @@ const (
 	ReasonDelivered Reason = "delivered"
 	// ReasonDead says that it was given up.
 	ReasonDead Reason = "dead"
-	// ReasonBehind says that an earlier message of its thread is still to be delivered on its channel.
-	ReasonBehind Reason = "behind an earlier message"
 	// ReasonNoSession says that this replica has no session, so it may claim nothing.
 	ReasonNoSession Reason = "no session"
 	// ReasonOwned says that another replica that lives sends it.
@@ -47,7 +47,8 @@ const (
 	ReasonOurs Reason = "ours"
 )
 
-// Situation is all that a decision about a notification depends on.
+// Situation is all that a decision about a notification depends on. It is asked only about the first message of a
+// thread on a channel that is neither delivered nor dead: the others wait their turn.
 type Situation struct {
 	// Notification is the entry of the outbox.
 	Notification *jv1.Notification
@@ -57,8 +58,6 @@ type Situation struct {
 	Live map[string]int64
 	// Self is this replica's session; nil while it has none.
 	Self *jv1.Owner
-	// Behind says that an earlier message of the same thread and channel is neither delivered nor dead.
-	Behind bool
 	// Now is the time.
 	Now time.Time
 }
@@ -81,9 +80,6 @@ func Next(s Situation) Decision {
 	case jv1.DeliveryState_DELIVERY_STATE_DEAD:
 		return Decision{Action: Leave, Reason: ReasonDead}
 	}
-	if s.Behind {
-		return Decision{Action: Leave, Reason: ReasonBehind}
-	}
 	if s.Self == nil {
 		return Decision{Action: Leave, Reason: ReasonNoSession}
 	}
@@ -91,11 +87,20 @@ func Next(s Situation) Decision {
 	if act.Action == Leave {
 		return act
 	}
-	if at := s.Notification.GetNextAttempt().AsTime(); at.After(s.Now) && at.Sub(s.Now) <= maxRetryAfter {
-		// A time further away than any delay of ours was written by a clock that was wrong, and is not waited for.
+	if at, later := notBefore(s.Notification, s.Now); later {
 		return Decision{Action: Wait, Reason: ReasonNotDue, At: at}
 	}
 	return act
+}
+
+// notBefore tells whether the next attempt is still to come. Replicas' clocks differ: what was never tried is always
+// due, and a time further away than any delay of ours was written by a clock that was wrong.
+func notBefore(n *jv1.Notification, now time.Time) (at time.Time, later bool) {
+	if n.GetAttempts() == 0 || n.GetNextAttempt() == nil {
+		return time.Time{}, false
+	}
+	at = n.GetNextAttempt().AsTime()
+	return at, at.After(now) && at.Sub(now) <= maxRetryAfter
 }
 
 // standing decides by who owns the notification.
@@ -121,7 +126,7 @@ func lives(live map[string]int64, owner *jv1.Owner) bool {
 // after returns the notification as it stands after an attempt; the given one is not changed. A nil failure is a
 // success. chance spreads the next attempt, see delay.
 func after(n *jv1.Notification, receipt string, f *Failure, now time.Time, chance float64) *jv1.Notification {
-	next := clone(n)
+	next := proto.CloneOf(n)
 	next.Attempts++
 	next.NextAttempt = nil
 	switch {

@@ -25,7 +25,6 @@ func TestNext(t *testing.T) {
 		n      *jv1.Notification
 		d      *recordv1.Delivery
 		self   *jv1.Owner
-		behind bool
 		action Action
 		reason Reason
 		wait   time.Duration
@@ -33,7 +32,6 @@ func TestNext(t *testing.T) {
 		{name: "delivered", n: &jv1.Notification{State: jv1.DeliveryState_DELIVERY_STATE_DELIVERED}, self: self, action: Leave, reason: ReasonDelivered},
 		{name: "delivered, with a claim left", n: &jv1.Notification{State: jv1.DeliveryState_DELIVERY_STATE_DELIVERED}, d: by("s/me", 7), self: self, action: Leave, reason: ReasonDelivered},
 		{name: "dead", n: &jv1.Notification{State: jv1.DeliveryState_DELIVERY_STATE_DEAD}, self: self, action: Leave, reason: ReasonDead},
-		{name: "behind", n: &jv1.Notification{}, d: by("s/me", 7), self: self, behind: true, action: Leave, reason: ReasonBehind},
 		{name: "no session", n: &jv1.Notification{}, action: Leave, reason: ReasonNoSession},
 		{name: "no session, ours before", n: &jv1.Notification{}, d: by("s/me", 7), action: Leave, reason: ReasonNoSession},
 		{name: "unclaimed", n: &jv1.Notification{}, self: self, action: Claim, reason: ReasonUnclaimed},
@@ -43,15 +41,16 @@ func TestNext(t *testing.T) {
 		{name: "another's", n: &jv1.Notification{}, d: by("s/other", 9), self: self, action: Leave, reason: ReasonOwned},
 		{name: "another's, whose key was made again", n: &jv1.Notification{}, d: by("s/other", 8), self: self, action: Claim, reason: ReasonOrphaned},
 		{name: "a dead one's", n: &jv1.Notification{}, d: by("s/gone", 3), self: self, action: Claim, reason: ReasonOrphaned},
-		{name: "ours, later", n: &jv1.Notification{NextAttempt: in(time.Minute)}, d: by("s/me", 7), self: self, action: Wait, reason: ReasonNotDue, wait: time.Minute},
-		{name: "ours, now", n: &jv1.Notification{NextAttempt: in(0)}, d: by("s/me", 7), self: self, action: Send, reason: ReasonOurs},
-		{name: "ours, overdue", n: &jv1.Notification{NextAttempt: in(-time.Hour)}, d: by("s/me", 7), self: self, action: Send, reason: ReasonOurs},
-		{name: "orphaned, later", n: &jv1.Notification{NextAttempt: in(time.Minute)}, d: by("s/gone", 3), self: self, action: Wait, reason: ReasonNotDue, wait: time.Minute},
-		{name: "another's, later", n: &jv1.Notification{NextAttempt: in(time.Minute)}, d: by("s/other", 9), self: self, action: Leave, reason: ReasonOwned},
-		{name: "by a clock that was a day ahead", n: &jv1.Notification{NextAttempt: in(24 * time.Hour)}, d: by("s/me", 7), self: self, action: Send, reason: ReasonOurs},
+		{name: "ours, later", n: &jv1.Notification{Attempts: 1, NextAttempt: in(time.Minute)}, d: by("s/me", 7), self: self, action: Wait, reason: ReasonNotDue, wait: time.Minute},
+		{name: "ours, now", n: &jv1.Notification{Attempts: 1, NextAttempt: in(0)}, d: by("s/me", 7), self: self, action: Send, reason: ReasonOurs},
+		{name: "ours, overdue", n: &jv1.Notification{Attempts: 1, NextAttempt: in(-time.Hour)}, d: by("s/me", 7), self: self, action: Send, reason: ReasonOurs},
+		{name: "orphaned, later", n: &jv1.Notification{Attempts: 1, NextAttempt: in(time.Minute)}, d: by("s/gone", 3), self: self, action: Wait, reason: ReasonNotDue, wait: time.Minute},
+		{name: "another's, later", n: &jv1.Notification{Attempts: 1, NextAttempt: in(time.Minute)}, d: by("s/other", 9), self: self, action: Leave, reason: ReasonOwned},
+		{name: "never tried, by a clock that was ahead", n: &jv1.Notification{NextAttempt: in(time.Minute)}, d: by("s/gone", 3), self: self, action: Claim, reason: ReasonOrphaned},
+		{name: "by a clock that was a day ahead", n: &jv1.Notification{Attempts: 1, NextAttempt: in(24 * time.Hour)}, d: by("s/me", 7), self: self, action: Send, reason: ReasonOurs},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got := Next(Situation{Notification: test.n, Delivery: test.d, Live: live, Self: test.self, Behind: test.behind, Now: now})
+			got := Next(Situation{Notification: test.n, Delivery: test.d, Live: live, Self: test.self, Now: now})
 			want := Decision{Action: test.action, Reason: test.reason}
 			if test.wait != 0 {
 				want.At = now.Add(test.wait)

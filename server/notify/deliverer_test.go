@@ -1,11 +1,13 @@
 package notify_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +18,7 @@ import (
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 	"github.com/jurymast/jurymast/server/notify"
 	"github.com/jurymast/jurymast/server/store"
+	"github.com/jurymast/jurymast/server/store/storetest"
 )
 
 func TestOwnEntryIsSentAtOnceAndCostsOneTransaction(t *testing.T) {
@@ -262,6 +265,9 @@ func TestStopLetsAttemptsEnd(t *testing.T) {
 				if n := c.wantState("n-1", test.want); test.want == pending && n.GetAttempts() != 0 {
 					t.Errorf("our own end counts as a failure of the receiver: %v", n)
 				}
+				if strings.Contains(r.log.String(), "not delivered") {
+					t.Errorf("our own end is told as a failure: %s", r.log)
+				}
 				if len(box.got()) != 1 {
 					t.Errorf("received %q: something new was begun", box.got())
 				}
@@ -349,6 +355,35 @@ func TestRetentionOfEndedNotifications(t *testing.T) {
 		time.Sleep(23 * time.Hour)
 		if n, _ := c.stored("n-398"); n != nil {
 			t.Error("kept for more than a day")
+		}
+	})
+}
+
+// TestPruningSparesWhatChanged changes a record between the look and the deletion.
+func TestPruningSparesWhatChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		old := message("n-1", "team", "", open)
+		old.State, old.EndTime = delivered, timestamppb.Now()
+		c.write(store.Put(store.OutboxKey("n-1"), old))
+		r := c.replica("r1", notify.Options{Retention: notify.Retention{Age: time.Minute, Interval: time.Hour}})
+		change := sync.OnceFunc(func() {
+			old.Receipt = "changed"
+			c.write(store.Put(store.OutboxKey("n-1"), old))
+		})
+		r.backend.OnCommit(func(_ context.Context, txn store.Txn) storetest.Fault {
+			if slices.ContainsFunc(txn.Then, func(op store.Op) bool { return op.Delete && op.Key == store.OutboxKey("n-1") }) {
+				change()
+			}
+			return storetest.Fault{}
+		})
+		time.Sleep(10 * time.Minute)
+		if n, _ := c.stored("n-1"); n.GetReceipt() != "changed" {
+			t.Fatalf("deleted although it had changed, or never looked at: %v", n)
+		}
+		time.Sleep(time.Hour)
+		if n, _ := c.stored("n-1"); n != nil {
+			t.Errorf("the next round left %v", n)
 		}
 	})
 }

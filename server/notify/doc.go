@@ -1,7 +1,7 @@
 // Package notify tells people: it sends what stands in the outbox to the channels it is meant for.
 //
-// A step writes a notification to the outbox in the transaction of its run ([Enqueue]), and is done. The [Deliverer]
-// claims the entry, sends it through the [Sender] of its channel's kind, and stores what became of it. What it decides
+// A step writes a notification to the outbox in the transaction of its run, beside it a Delivery that its own session
+// owns, and is done. The [Deliverer] claims the entry where its owner is gone, sends it through the [Sender] of its channel's kind, and stores what became of it. What it decides
 // is decided by [Next], a pure function. The [Emergency] needs no store at all: it says that the control plane is down,
 // through the channels it remembers in a local journal.
 //

@@ -253,8 +253,9 @@ func TestEmergencyForgetsRemovedChannels(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gone, kept, v := &mailbox{}, &mailbox{}, &vitals{}
 		v.setChannels(hook("gone"), hook("kept"))
+		path := filepath.Join(t.TempDir(), "emergency.json")
 		guard(t, notify.EmergencyOptions{
-			Store: v, Path: filepath.Join(t.TempDir(), "emergency.json"), Transport: network{"gone": gone.ServeHTTP, "kept": kept.ServeHTTP},
+			Store: v, Path: path, Transport: network{"gone": gone.ServeHTTP, "kept": kept.ServeHTTP},
 		})
 		time.Sleep(time.Second)
 		v.setDown(true)
@@ -264,6 +265,10 @@ func TestEmergencyForgetsRemovedChannels(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		if !slices.Equal(phases(gone), []string{"down"}) || !slices.Equal(phases(kept), []string{"down", "back"}) {
 			t.Errorf("told %q and %q", gone.got(), kept.got())
+		}
+		written, err := os.ReadFile(path)
+		if err != nil || !strings.Contains(string(written), `"alarm":{}`) {
+			t.Errorf("the alarm goes on: %s, %v", written, err)
 		}
 	})
 }

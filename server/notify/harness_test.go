@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 	"github.com/jurymast/jurymast/server/notify"
 	"github.com/jurymast/jurymast/server/store"
@@ -111,9 +112,10 @@ func (m *mailbox) setAnswer(h http.HandlerFunc) {
 
 // cluster is a store without replicas.
 type cluster struct {
-	t      *testing.T
-	memory *store.Memory
-	base   *store.Store // to look at, and to write with
+	t       *testing.T
+	memory  *store.Memory // nil when the store is etcd
+	backend store.Backend
+	base    *store.Store // to write with
 	// options of the replicas' stores
 	options store.Options
 }
@@ -121,10 +123,18 @@ type cluster struct {
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	memory := store.NewMemory(store.MemoryOptions{})
-	c := &cluster{t: t, memory: memory, base: startStore(t, memory)}
+	c := newClusterOn(t, memory)
+	c.memory = memory
+	return c
+}
+
+// newClusterOn closes the backend when the test ends.
+func newClusterOn(t *testing.T, b store.Backend) *cluster {
+	t.Helper()
+	c := &cluster{t: t, backend: b, base: startStore(t, b)}
 	t.Cleanup(func() {
 		c.base.Close()
-		if err := memory.Close(); err != nil {
+		if err := b.Close(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -165,7 +175,7 @@ func (c *cluster) channel(name string) {
 	}))
 }
 
-// enqueue writes notifications, owned by nobody unless there is an owner.
+// enqueue writes notifications as steps do: born claimed by the owner, or by nobody when there is none.
 func (c *cluster) enqueue(owner *store.Session, ns ...*jv1.Notification) {
 	c.t.Helper()
 	var ops []store.Op
@@ -173,11 +183,13 @@ func (c *cluster) enqueue(owner *store.Session, ns ...*jv1.Notification) {
 		if n.GetCreateTime() == nil {
 			n.CreateTime = timestamppb.Now()
 		}
-		var o *jv1.Owner
+		n.State, n.NextAttempt = pending, n.GetCreateTime()
+		ops = append(ops, store.Put(store.OutboxKey(n.GetName()), n))
 		if owner != nil {
-			o = &jv1.Owner{Session: owner.Key, Token: owner.Token}
+			ops = append(ops, store.Put(store.DeliveryKey(n.GetName()), &recordv1.Delivery{
+				Owner: &jv1.Owner{Session: owner.Key, Token: owner.Token},
+			}))
 		}
-		ops = append(ops, notify.Enqueue(n, o)...)
 	}
 	c.write(ops...)
 }
@@ -194,7 +206,7 @@ func (c *cluster) stored(name string) (n *jv1.Notification, claimed bool) {
 
 func (c *cluster) fetch(key string, m proto.Message) bool {
 	c.t.Helper()
-	page, err := c.memory.Range(context.Background(), store.Query{Prefix: key, Before: key + "\x00"})
+	page, err := c.backend.Range(context.Background(), store.Query{Prefix: key, Before: key + "\x00"})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -241,7 +253,7 @@ type replica struct {
 // replica starts one. The options are completed.
 func (c *cluster) replica(name string, o notify.Options) *replica {
 	c.t.Helper()
-	r := &replica{t: c.t, backend: storetest.NewFaulty(c.memory), log: &syncBuffer{}}
+	r := &replica{t: c.t, backend: storetest.NewFaulty(c.backend), log: &syncBuffer{}}
 	options := c.options
 	options.Backend = r.backend
 	r.store = startStoreWith(c.t, options)

@@ -150,8 +150,8 @@ func ended(n *jv1.Notification) bool {
 	return n.GetState() == jv1.DeliveryState_DELIVERY_STATE_DELIVERED || n.GetState() == jv1.DeliveryState_DELIVERY_STATE_DEAD
 }
 
-// inOrder compares two entries of a lane. The revision they were written at is the order of facts; times and names
-// only order what one transaction wrote.
+// inOrder compares two entries of a lane. The revision they were written at is the order of facts. What one transaction
+// wrote is in the order of its create times, then opening messages come first and resolving ones last, then by name.
 func inOrder(a, b *entry) int {
 	return cmp.Or(
 		cmp.Compare(a.create, b.create),

@@ -207,7 +207,9 @@ func newVeil(u *url.URL, r post) *veil {
 	v := &veil{}
 	v.known.Add(r.secrets...)
 	for _, secret := range r.secrets {
-		v.known.Add(strings.Fields(secret)...)
+		for part := range strings.FieldsSeq(secret) {
+			v.known.Add(part, strings.TrimPrefix(part, secretPrefix))
+		}
 	}
 	password, _ := u.User.Password()
 	v.known.Add(u.String(), u.RequestURI(), u.RawQuery, password)
