@@ -2,7 +2,6 @@ package runbooks
 
 import (
 	"fmt"
-	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -64,18 +63,17 @@ func normalizeSteps(steps []*jv1.Step) {
 	}
 }
 
+// defaultMethod is that of a request which doesn't say.
+const defaultMethod = "POST"
+
 func normalizeRequest(request *jv1.HttpRequestStep) {
 	if request == nil {
 		return
 	}
 	if request.Method == "" {
-		request.Method = "POST"
+		request.Method = defaultMethod
 	}
-	repeat := jv1.Repeatability_REPEATABILITY_AT_MOST_ONCE
-	if slices.Contains([]string{"GET", "PUT", "DELETE"}, request.Method) {
-		repeat = jv1.Repeatability_REPEATABILITY_IDEMPOTENT
-	}
-	setDefault(&request.Repeat, repeat)
+	setDefault(&request.Repeat, repeatability(request.Method))
 }
 
 // setDefault fills an enum that says nothing.

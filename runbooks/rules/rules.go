@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	"buf.build/go/protovalidate"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -44,7 +45,7 @@ func Check(message proto.Message) []Violation {
 		violations = append(violations, Violation{
 			Path:    pathOf(v),
 			Key:     v.Proto.GetForKey(),
-			Message: inWords(v),
+			Message: inWords(v, message.ProtoReflect().Descriptor()),
 		})
 	}
 	sortMaps(violations)
@@ -62,6 +63,50 @@ func pathOf(v *protovalidate.Violation) string {
 
 func isOneof(v *protovalidate.Violation) bool {
 	return v.Proto.GetRuleId() == "required" && v.FieldDescriptor == nil
+}
+
+// oneofFields lists what may be given, as far as that is short.
+func oneofFields(v *protovalidate.Violation, message protoreflect.MessageDescriptor) string {
+	elements := v.Proto.GetField().GetElements()
+	name := elements[len(elements)-1].GetFieldName()
+	if field := follow(elements[:len(elements)-1], message); field != nil {
+		message = field.Message()
+	}
+	if message == nil || message.Oneofs().ByName(protoreflect.Name(name)) == nil {
+		return ""
+	}
+	fields := message.Oneofs().ByName(protoreflect.Name(name)).Fields()
+	if fields.Len() > 6 {
+		return ""
+	}
+	var names []string
+	for i := range fields.Len() {
+		names = append(names, string(fields.Get(i).Name()))
+	}
+	return ": " + strings.Join(names, ", ")
+}
+
+// fieldOf follows the path of a violation to its field, or nil.
+func fieldOf(v *protovalidate.Violation, message protoreflect.MessageDescriptor) protoreflect.FieldDescriptor {
+	return follow(v.Proto.GetField().GetElements(), message)
+}
+
+func follow(path []*validate.FieldPathElement, message protoreflect.MessageDescriptor) protoreflect.FieldDescriptor {
+	var field protoreflect.FieldDescriptor
+	for _, e := range path {
+		if message == nil {
+			return nil
+		}
+		field = message.Fields().ByNumber(protoreflect.FieldNumber(e.GetFieldNumber()))
+		if field == nil {
+			return nil
+		}
+		message = field.Message()
+		if field.IsMap() {
+			message = field.MapValue().Message()
+		}
+	}
+	return field
 }
 
 // sortMaps brings the entries of one map, which come in any order, in the order of their keys, and leaves all else
@@ -95,11 +140,11 @@ var (
 	listText    = regexp.MustCompile(`^must be in list \[(.*)\]$`)
 )
 
-func inWords(v *protovalidate.Violation) string {
+func inWords(v *protovalidate.Violation, root protoreflect.MessageDescriptor) string {
 	message := v.Proto.GetMessage()
 	switch id := v.Proto.GetRuleId(); {
 	case isOneof(v):
-		return "exactly one kind must be given"
+		return "exactly one kind must be given" + oneofFields(v, root)
 	case id == "string.pattern":
 		if words, ok := patterns[v.RuleValue.String()]; ok {
 			return words
@@ -109,7 +154,9 @@ func inWords(v *protovalidate.Violation) string {
 	case id == "repeated.unique":
 		return "must not hold the same twice"
 	case strings.HasPrefix(id, "enum."):
-		return "must be one of " + strings.Join(EnumWords(v.FieldDescriptor.Enum()), ", ")
+		if field := fieldOf(v, root); field != nil && field.Enum() != nil {
+			return "must be one of " + strings.Join(EnumWords(field.Enum()), ", ")
+		}
 	case strings.HasPrefix(id, "duration."):
 		return secondsText.ReplaceAllStringFunc(message, longDuration)
 	case id == "string.in":

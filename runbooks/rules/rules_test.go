@@ -62,7 +62,14 @@ func TestCheck(t *testing.T) {
 				`steps[3].verify.health: must be one of healthy`,
 			},
 		},
-		{"channel", &jv1.Channel{Name: "x"}, []string{`exactly one kind must be given`}},
+		{
+			"list of enums", &jv1.FailingRule{Of: []jv1.EvidenceClass{0, 99}},
+			[]string{
+				`of[0]: must be one of passive, probe, provider_feed, external, operator`,
+				`of[1]: must be one of passive, probe, provider_feed, external, operator`,
+			},
+		},
+		{"channel", &jv1.Channel{Name: "x"}, []string{`exactly one kind must be given: webhook, slack, pagerduty, log`}},
 		{
 			"webhook", &jv1.Channel{Name: "x", Kind: &jv1.Channel_Webhook{Webhook: &jv1.WebhookChannel{Url: "x"}}},
 			[]string{`webhook.url: must be an address that begins with http:// or https://, or a reference to one, env:NAME or file:/path`},
