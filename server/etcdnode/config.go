@@ -20,12 +20,13 @@ const (
 	// singlePeer is what a single member calls itself. Nobody listens there and nobody calls: etcd wants a name.
 	singlePeer = "http://127.0.0.1:2380"
 
-	// snapshotEvery is the number of transactions after which etcd may forget its log; what is younger is read into memory at
-	// the next start, so it bounds both the log that is kept and the time to be ready.
-	snapshotEvery = 5000
-	// singleCatchUp is the number of log entries a single member keeps in memory: the reserve is meant for
-	// followers that lag behind, of which there are none.
-	singleCatchUp = 100
+	// snapshotEvery is the number of transactions after which a single member writes a snapshot and may forget its log;
+	// what is younger is replayed at the next start, so it bounds the log that is kept and the time to be ready.
+	snapshotEvery = 2500
+	// singleCatchUp is the number of log entries a single member keeps in memory. They are meant for followers that lag
+	// behind, of which there are none, but raft itself reads what it has replayed and not yet ticked off, and panics
+	// when etcd has forgotten it already: it must exceed whatever a start may replay.
+	singleCatchUp = 2 * snapshotEvery
 
 	// keptSnapshots and keptLogs are the numbers of old files etcd keeps. A log file holds 64 MB.
 	keptSnapshots = 3
@@ -39,7 +40,7 @@ const (
 	slowRequest = 500 * time.Millisecond
 )
 
-// config translates the options into etcd's words.
+// config translates the options into etcd's words. Without a socket the member serves nobody but its own process.
 func config(o Options, socket string, logger *zap.Logger) (*embed.Config, error) {
 	c := embed.NewConfig()
 	c.Name = o.Name
@@ -50,7 +51,6 @@ func config(o Options, socket string, logger *zap.Logger) (*embed.Config, error)
 	c.QuotaBackendBytes = o.QuotaBytes
 	c.AutoCompactionMode = embed.CompactorModePeriodic
 	c.AutoCompactionRetention = o.Compaction.String()
-	c.SnapshotCount = snapshotEvery
 	c.MaxSnapFiles = keptSnapshots
 	c.MaxWalFiles = keptLogs
 	c.BootstrapDefragThresholdMegabytes = defragAtStartMB
@@ -59,9 +59,12 @@ func config(o Options, socket string, logger *zap.Logger) (*embed.Config, error)
 	c.WarningUnaryRequestDuration = slowRequest
 
 	// The client socket serves etcdctl and in-process members of tests; JSON over it is nobody's need.
-	clients := url.URL{Scheme: "unix", Path: socket}
-	c.ListenClientUrls = []url.URL{clients}
-	c.AdvertiseClientUrls = []url.URL{clients}
+	c.ListenClientUrls, c.AdvertiseClientUrls = nil, nil
+	if socket != "" {
+		clients := url.URL{Scheme: "unix", Path: socket}
+		c.ListenClientUrls = []url.URL{clients}
+		c.AdvertiseClientUrls = []url.URL{clients}
+	}
 	c.EnableGRPCGateway = false
 
 	gate, ok := c.ServerFeatureGate.(featuregate.MutableFeatureGate)
@@ -92,6 +95,7 @@ func single(c *embed.Config) error {
 	// Read only when the directory is new. A random token gives each installation its own cluster id, by which a
 	// cursor or a backup of another one is recognised.
 	c.InitialClusterToken = "jurymast-" + rand.Text()
+	c.SnapshotCount = snapshotEvery
 	c.SnapshotCatchUpEntries = singleCatchUp
 	setTicks(c, singleTick, singleElection)
 	return nil
@@ -126,5 +130,5 @@ func setTicks(c *embed.Config, tick, election time.Duration) {
 
 // initialised reports whether a data directory holds a member already.
 func initialised(dataDir string) bool {
-	return wal.Exist(filepath.Join(dataDir, "member", "wal"))
+	return wal.Exist(filepath.Join(dataDir, memberDir, "wal"))
 }

@@ -103,7 +103,7 @@ func TestKillKeepsAcknowledgedWrites(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "etcd")
 	var acknowledged []string
 	for round := range 3 {
-		acknowledged = append(acknowledged, killedWriter(t, dir, 20+30*round)...)
+		acknowledged = append(acknowledged, killedWriter(t, dir, 20+130*round)...)
 	}
 	node := etcdtest.StartSingle(t, etcdtest.WithDataDir(dir), etcdtest.WithFsync())
 	for _, key := range acknowledged {
@@ -152,6 +152,27 @@ func killedWriter(t *testing.T, dir string, writes int) []string {
 		t.Fatalf("the writer acknowledged %d writes, want at least %d", len(acknowledged), writes)
 	}
 	return acknowledged
+}
+
+// A node may be killed at any moment of its first start.
+func TestKillWhileCreating(t *testing.T) {
+	for round := range 12 {
+		dir := filepath.Join(t.TempDir(), "etcd")
+		cmd := child(t, "writer", dir)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(time.Duration(5+round*8) * time.Millisecond)
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait()
+		node := etcdtest.StartSingle(t, etcdtest.WithDataDir(dir))
+		put(t, node.Client(), "a", "1")
+		if node = etcdtest.Restart(t, node); get(t, node.Client(), "a") != "1" {
+			t.Errorf("round %d: the write after the killed start is lost", round)
+		}
+	}
 }
 
 func TestFullDiskEndsTheNodeNotTheProcess(t *testing.T) {

@@ -1,6 +1,7 @@
 package etcdnode
 
 import (
+	"strings"
 	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
@@ -25,6 +26,10 @@ var expectedWhenNew = map[string]struct{}{
 	"Failed to detect schema version":  {},
 	"failed to update storage version": {},
 }
+
+// expectedOfElection is what raft says when it is told to stand for election before it has read its own membership.
+// The member is told again two milliseconds later.
+const expectedOfElection = "cannot campaign at term"
 
 // newZapLogger returns the logger etcd writes to: from level warn upwards into hclog, with halt in the place of the
 // exit that follows a fatal entry.
@@ -55,7 +60,7 @@ func relevel(entry zapcore.Entry, fresh, stopping bool) zapcore.Level {
 	}
 	_, always := expected[entry.Message]
 	_, whenNew := expectedWhenNew[entry.Message]
-	if always || stopping || fresh && whenNew {
+	if always || stopping || fresh && whenNew || strings.Contains(entry.Message, expectedOfElection) {
 		return zapcore.DebugLevel
 	}
 	return entry.Level

@@ -12,14 +12,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
-	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 
 	"github.com/jurymast/jurymast/server/telemetry"
 )
@@ -34,6 +32,8 @@ type Node struct {
 	client  *clientv3.Client
 	halt    *halt
 	ready   time.Duration
+	// busy says that etcd may still have files of the data directory open, so that the lock must stay.
+	busy bool
 
 	phase     *phase
 	closing   chan struct{}
@@ -64,76 +64,21 @@ func Start(ctx context.Context, options Options) (*Node, error) {
 		log:     o.Logger,
 		lock:    lock,
 		halt:    newHalt(),
-		phase:   &phase{fresh: !initialised(lock.Dir())},
+		phase:   new(phase),
 		closing: make(chan struct{}),
 		done:    make(chan struct{}),
 	}
 	if err := n.start(ctx); err != nil {
+		if !n.busy {
+			err = errors.Join(err, lock.Release())
+		}
 		return nil, fmt.Errorf("starting embedded etcd in %s: %w", o.DataDir, err)
 	}
-	n.client = v3client.New(n.etcd.Server)
 	n.ready = time.Since(began)
 	go n.watch()
 	n.log.Debug("embedded etcd is ready", telemetry.KeyMember, o.Name, telemetry.KeyDir, o.DataDir,
 		telemetry.KeyTook, n.ready)
 	return n, nil
-}
-
-// start runs etcd until it is ready. When it fails it leaves nothing behind but, after a halt, etcd's goroutines and the lock.
-func (n *Node) start(ctx context.Context) error {
-	socket, err := clientSocket(n.options.DataDir, os.TempDir())
-	if err != nil {
-		return errors.Join(err, n.lock.Release())
-	}
-	n.socket = socket
-	config, err := config(n.options, socket, newZapLogger(n.log, n.halt, n.phase))
-	if err != nil {
-		return errors.Join(err, n.lock.Release())
-	}
-	type outcome struct {
-		etcd *embed.Etcd
-		err  error
-	}
-	// etcd starts on a goroutine of its own because it may halt there, or take as long as its disk wants.
-	started := make(chan outcome, 1)
-	go func() {
-		etcd, err := embed.StartEtcd(config)
-		started <- outcome{etcd, err}
-	}()
-	select {
-	case out := <-started:
-		if out.err != nil {
-			return errors.Join(out.err, n.lock.Release())
-		}
-		n.etcd = out.etcd
-		return n.awaitReady(ctx)
-	case <-n.halt.fired:
-		// etcd's files stay open, therefore the lock stays too.
-		return n.halt.err
-	case <-ctx.Done():
-		n.phase.stopping.Store(true)
-		go func() {
-			if out := <-started; out.err == nil {
-				out.etcd.Close()
-			}
-			_ = n.lock.Release()
-		}()
-		return fmt.Errorf("opening the data: %w", ctx.Err())
-	}
-}
-
-// awaitReady waits until the member has published itself, i.e. until a write has passed through the whole of it.
-func (n *Node) awaitReady(ctx context.Context) error {
-	select {
-	case <-n.etcd.Server.ReadyNotify():
-		return nil
-	case <-n.halt.fired:
-		return n.halt.err
-	case <-n.etcd.Server.StopNotify():
-		return errors.Join(ErrStopped, n.stop())
-	case <-ctx.Done():
-		return errors.Join(fmt.Errorf("waiting until it is ready: %w", ctx.Err()), n.stop())
-	}
 }
 
 // Client is an etcd client that calls this member in process. It serves keys, leases, watches and maintenance; calls
@@ -209,45 +154,17 @@ func (n *Node) end(err error) {
 // the same answer.
 func (n *Node) Close() error {
 	n.closeOnce.Do(func() {
-		n.phase.stopping.Store(true)
 		close(n.closing)
-		if err := n.stop(); err != nil {
+		err := n.stop()
+		if err == nil {
+			err = n.lock.Release()
+		}
+		if err != nil {
 			n.closeErr = fmt.Errorf("closing embedded etcd in %s: %w", n.options.DataDir, err)
 		}
 		n.end(nil)
 	})
 	return n.closeErr
-}
-
-// stop stops etcd and then releases the lock.
-func (n *Node) stop() error {
-	n.phase.stopping.Store(true)
-	stopped := make(chan error, 1)
-	go func() {
-		if n.client != nil {
-			_ = n.client.Close() // always reports the cancelled context
-		}
-		if !closed(n.etcd.Server.ReadyNotify()) {
-			// etcd's Close waits for its listeners, and they wait for the member to be ready or stopping.
-			n.etcd.Server.HardStop()
-		}
-		n.etcd.Close()
-		removeSocketDir(n.socket, n.options.DataDir)
-		stopped <- n.lock.Release()
-	}()
-	timeout := time.NewTimer(n.options.CloseTimeout)
-	defer timeout.Stop()
-	select {
-	case err := <-stopped:
-		return err
-	case <-n.halt.fired:
-		for _, listener := range n.etcd.Clients {
-			_ = listener.Close()
-		}
-		return n.halt.err
-	case <-timeout.C:
-		return fmt.Errorf("%w (%v)", ErrCloseTimeout, n.options.CloseTimeout)
-	}
 }
 
 func closed(c <-chan struct{}) bool {

@@ -63,7 +63,7 @@ func TestConfig(t *testing.T) {
 	if len(one.ListenClientUrls) != 1 || one.ListenClientUrls[0].String() != "unix:///d/etcd.sock" {
 		t.Errorf("client listeners %v", one.ListenClientUrls)
 	}
-	if one.TickMs != 10 || one.ElectionMs != 100 {
+	if one.TickMs != 100 || one.ElectionMs != 500 {
 		t.Errorf("a single member ticks every %d ms and elects after %d ms", one.TickMs, one.ElectionMs)
 	}
 	if one.InitialClusterToken == other.InitialClusterToken {

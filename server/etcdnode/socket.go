@@ -64,7 +64,7 @@ func privateDir(dir string) error {
 // removeSocketDir removes the private directory of a socket that did not fit into the data directory. The socket
 // itself is removed by its listener.
 func removeSocketDir(socket, dataDir string) {
-	if dir := filepath.Dir(socket); dir != dataDir {
+	if dir := filepath.Dir(socket); socket != "" && dir != dataDir {
 		_ = os.Remove(dir) // not empty or gone: either way nothing is lost, the next start takes it as it is
 	}
 }
