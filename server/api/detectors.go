@@ -32,7 +32,13 @@ func (s *detectorService) ReportSignals(ctx context.Context, req *jv1.ReportSign
 
 // SetOperatorSignal implements [jv1.DetectorServiceServer].
 func (s *detectorService) SetOperatorSignal(ctx context.Context, req *jv1.SetOperatorSignalRequest) (*jv1.SetOperatorSignalResponse, error) {
-	revision, err := s.evidence.OperatorSignal(ctx, req)
+	if !isName(req.GetService()) {
+		return nil, notFound("service", req.GetService())
+	}
+	if !isName(req.GetProvider()) {
+		return nil, notFound("provider", req.GetProvider())
+	}
+	revision, err := s.evidence.OperatorSignal(ctx, req.GetService(), req.GetProvider(), req.GetState(), req.GetReason(), req.GetValidFor().AsDuration())
 	if err != nil {
 		return nil, err
 	}

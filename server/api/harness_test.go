@@ -104,8 +104,8 @@ func (p *parts) Report(_ context.Context, source string, signals []*jv1.Signal) 
 	return len(signals), 0, p.take("report " + source)
 }
 
-func (p *parts) OperatorSignal(_ context.Context, r *jv1.SetOperatorSignalRequest) (int64, error) {
-	return 7, p.take("signal " + r.GetService() + "/" + r.GetProvider())
+func (p *parts) OperatorSignal(_ context.Context, service, provider string, _ jv1.SignalState, _ string, _ time.Duration) (int64, error) {
+	return 7, p.take("signal " + service + "/" + provider)
 }
 
 // options are what a test wants otherwise.

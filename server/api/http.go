@@ -166,7 +166,7 @@ func principalOf(ctx context.Context) *auth.Principal {
 // needs lets only callers through whom we know and whose role covers the needed one.
 func (s *Server) needs(role auth.Role, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		who, err := fromHTTP(s.options.Auth, r)
+		who, err := s.options.Auth.Request(r)
 		switch {
 		case err != nil:
 			s.fail(w, err)
@@ -182,7 +182,7 @@ func (s *Server) needs(role auth.Role, next http.Handler) http.Handler {
 func (s *Server) recognise(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := r.Context()
-		if who, err := fromHTTP(s.options.Auth, r); err == nil {
+		if who, err := s.options.Auth.Request(r); err == nil {
 			ctx = audit.With(ctx, audit.Caller{Principal: who.Name, Role: who.Role.String(), Action: "Webhook"})
 		}
 		next.ServeHTTP(w, r.WithContext(ctx))

@@ -3,9 +3,6 @@ package api
 import (
 	"context"
 	"fmt"
-	"net"
-	"net/http"
-	"net/netip"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
@@ -36,24 +33,6 @@ func fromPeer(a *auth.Authenticator) func(context.Context) (auth.Principal, erro
 		}
 		return a.Authenticate(proof)
 	}
-}
-
-// fromHTTP recognises the caller of an HTTP request.
-func fromHTTP(a *auth.Authenticator, r *http.Request) (auth.Principal, error) {
-	proof := auth.Proof{Authorization: r.Header.Get("Authorization"), Remote: remoteAddr(r.RemoteAddr)}
-	if r.TLS != nil {
-		proof.Chains = r.TLS.VerifiedChains
-	}
-	return a.Authenticate(proof)
-}
-
-// remoteAddr is the address in http.Request.RemoteAddr; nil when it is none.
-func remoteAddr(text string) net.Addr {
-	addr, err := netip.ParseAddrPort(text)
-	if err != nil {
-		return nil
-	}
-	return net.TCPAddrFromAddrPort(addr)
 }
 
 // handed recognises the caller that the HTTP side hands over.

@@ -63,8 +63,9 @@ type Automation interface {
 type Signals interface {
 	// Report stores signals of a source durably.
 	Report(ctx context.Context, source string, signals []*jv1.Signal) (accepted, absorbed int, err error)
-	// OperatorSignal stores a human's word and returns the revision of its transaction.
-	OperatorSignal(ctx context.Context, req *jv1.SetOperatorSignalRequest) (revision int64, err error)
+	// OperatorSignal stores a human's word, which counts for validFor (0: the default), and returns the revision of its
+	// transaction.
+	OperatorSignal(ctx context.Context, service, provider string, state jv1.SignalState, reason string, validFor time.Duration) (revision int64, err error)
 }
 
 // common is what the services share.

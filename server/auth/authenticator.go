@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -127,6 +129,18 @@ func (a *Authenticator) Authenticate(p Proof) (Principal, error) {
 		return Principal{}, fmt.Errorf("the certificate of %q belongs to no principal: %w", leaf.Subject.CommonName, ErrUnauthenticated)
 	}
 	return Principal{}, fmt.Errorf("show a bearer token or a client certificate: %w", ErrUnauthenticated)
+}
+
+// Request tells who makes an HTTP request. Errors wrap ErrUnauthenticated.
+func (a *Authenticator) Request(r *http.Request) (Principal, error) {
+	p := Proof{Authorization: r.Header.Get("Authorization")}
+	if addr, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		p.Remote = net.TCPAddrFromAddrPort(addr)
+	}
+	if r.TLS != nil {
+		p.Chains = r.TLS.VerifiedChains
+	}
+	return a.Authenticate(p)
 }
 
 // unproven names the caller of a server without authentication.
