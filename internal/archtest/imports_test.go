@@ -51,8 +51,10 @@ var layers = map[string]int{
 
 	"server": 7,
 
-	"cmd":      8,
-	"internal": 8,
+	"server/daemon": 8,
+
+	"cmd":      9,
+	"internal": 9,
 }
 
 // siblings are the arrows inside one rank that we want. All others of a rank

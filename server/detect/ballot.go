@@ -111,7 +111,7 @@ func left(s *jv1.Signal, now time.Time) time.Duration { return s.GetValidUntil()
 func (b *ballot) run(ctx context.Context) error {
 	for {
 		session, err := b.keeper.Wait(ctx)
-		if err != nil {
+		if err != nil || ctx.Err() != nil { // a session that lives is given even when ctx has ended
 			return nil
 		}
 		b.renewAll()
