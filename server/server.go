@@ -222,14 +222,15 @@ func (s *Server) setup(ctx context.Context) error { //nolint:funlen // the compo
 		Replica: replica, Version: o.Version, TTL: o.SessionTTL,
 		DeletePredecessors: true, // we hold the lock of the directory that the name stands in
 	})
+	var runs *engine.Engine // made below; nothing is probed before
 	detection, err := detect.New(detect.Options{
 		Store: st, Keeper: keeper, Replica: replica, Logger: log.Named("detect"), Canaries: o.Canaries, Now: o.Now,
-		Authorize: s.mayReport, Registerer: registry,
+		Authorize: s.mayReport, Registerer: registry, Probed: func(services []string) { runs.Wake(services) },
 	})
 	if err != nil {
 		return err
 	}
-	runs := engine.New(engine.Options{
+	runs = engine.New(engine.Options{
 		Store: st, Sessions: keeper, Logger: log.Named("engine"), Now: o.Now, Registerer: registry,
 		Kinds: steps.New(steps.Options{Probes: detection, Client: newStepClient()}),
 	})
