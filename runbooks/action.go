@@ -140,9 +140,6 @@ func checkApproval(s *stepCheck) {
 	if approval.GetOnTimeout() == jv1.TimeoutAction_TIMEOUT_ACTION_ESCALATE && len(approval.GetChannels()) == 0 {
 		s.problem(s.field("on_timeout"), "escalate tells the channels again: give channels")
 	}
-	if approval.GetOnTimeout() != jv1.TimeoutAction_TIMEOUT_ACTION_DENY && s.step.GetTimeout() == nil {
-		s.problem(s.field("on_timeout"), "there is no time after which it would happen: give the step a timeout")
-	}
 }
 
 func checkWait(s *stepCheck) {

@@ -36,6 +36,7 @@ func checkAddress(r *report, field, address string) {
 		return
 	}
 	if problem := addressProblem(address); problem != "" {
-		r.problem(field, "%s", strings.Replace(problem, "use credential", "give a reference, env:NAME or file:/path", 1))
+		problem, _, _ = strings.Cut(problem, ": use credential")
+		r.problem(field, "%s", problem)
 	}
 }

@@ -2,7 +2,6 @@ package runbooks
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
@@ -99,9 +98,7 @@ func warnOfHealthRule(r *report, s *jv1.Service) {
 func className(class jv1.EvidenceClass) string {
 	value := class.Descriptor().Values().ByNumber(class.Number())
 	if value == nil {
-		return itoa(int(class))
+		return class.String()
 	}
 	return rules.EnumWord(value)
 }
-
-func itoa(n int) string { return strconv.Itoa(n) }

@@ -38,7 +38,8 @@ func (r *report) problem(field, format string, args ...any) {
 	if r.broken[field] {
 		return
 	}
-	r.problems = append(r.problems, &jv1.Problem{Field: r.prefix + field, Message: fmt.Sprintf(format, args...)})
+	path := strings.TrimSuffix(r.prefix+field, ".") // of the resource itself when there is no field
+	r.problems = append(r.problems, &jv1.Problem{Field: path, Message: fmt.Sprintf(format, args...)})
 }
 
 func (r *report) warn(format string, args ...any) {

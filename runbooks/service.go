@@ -85,27 +85,16 @@ func checkRepeated(r *report, field string, list []string) {
 // checkFailingRule finds a rule that no installation could meet.
 func checkFailingRule(r *report, rule *jv1.FailingRule) {
 	of := machineClasses(rule.GetOf())
-	if len(rule.GetOf()) == 0 {
-		return
+	if len(of) == 0 {
+		return // all count, or none but the operator
 	}
 	if agree := int(rule.GetAgree()); agree > len(of) {
-		r.problem("health.failing.agree", "%d classes must agree, but only %s counted: name more classes, or let fewer agree",
-			agree, isOrAre(len(of)))
+		r.problem("health.failing.agree", "%d classes must agree, but of names %d: name more classes, or let fewer agree", agree, len(of))
 		return
 	}
 	if len(of) == 1 && of[0] == jv1.EvidenceClass_EVIDENCE_CLASS_PROVIDER_FEED {
 		r.problem("health.failing.of", "a provider's own status page never makes it failing by itself: name another class")
 	}
-}
-
-func isOrAre(n int) string {
-	switch n {
-	case 0:
-		return "none is"
-	case 1:
-		return "1 is"
-	}
-	return itoa(n) + " are"
 }
 
 // machineClasses leaves out the operator, whose word counts always, and alone.
