@@ -17,7 +17,7 @@ import (
 // then compares what each of them was told with what happened in the end.
 func TestCommitIsNeverWrongAboutTheOutcome(t *testing.T) {
 	var total tally
-	for seed := range uint64(40) {
+	for seed := range fights {
 		synctest.Test(t, func(t *testing.T) { total.add(fight(t, seed)) })
 	}
 	t.Logf("%+v", total)
@@ -25,6 +25,9 @@ func TestCommitIsNeverWrongAboutTheOutcome(t *testing.T) {
 		t.Errorf("too little happened to prove anything: %+v", total)
 	}
 }
+
+// fights is how many rounds are fought; with the campaign tag there are many more.
+const fights = uint64(40 * campaignFactor)
 
 // tally counts what replicas were told.
 type tally struct{ committed, lost, unknown, refused int }
@@ -52,7 +55,7 @@ func fight(t *testing.T, seed uint64) tally {
 	for r := range replicas {
 		random := rand.New(rand.NewPCG(seed, uint64(r)))
 		f := storetest.NewFaulty(m)
-		defer f.Settle()
+		t.Cleanup(f.Settle)
 		s := store.New(store.Options{Backend: f})
 		f.OnCommit(func(_ context.Context, txn store.Txn) storetest.Fault {
 			if len(txn.Then) == 0 || random.IntN(2) == 0 {

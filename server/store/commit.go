@@ -94,9 +94,9 @@ func notSent(ctx context.Context) error {
 // stillUnknown is ErrUnknown with its reason, and with nothing else that errors.Is could take for a definite outcome.
 func stillUnknown(ctx context.Context, unknown error) error {
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("%w (%v): %w", ErrUnknown, unknown, err)
+		return fmt.Errorf("%w (%s): %w", ErrUnknown, unknown.Error(), err)
 	}
-	return fmt.Errorf("%w (%v)", ErrUnknown, unknown)
+	return fmt.Errorf("%w (%s)", ErrUnknown, unknown.Error())
 }
 
 // settle decides after an unknown attempt and a failed compare.

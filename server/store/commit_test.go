@@ -65,7 +65,7 @@ func wantOutcome(t *testing.T, err, outcome error) {
 	for _, other := range []error{
 		store.ErrUnknown, store.ErrUnavailable, store.ErrNoSpace, store.ErrLeaseLost, store.ErrClosed, store.ErrTooLarge, store.ErrInvalid,
 	} {
-		if errors.Is(err, other) != (other == outcome) {
+		if errors.Is(err, other) != errors.Is(outcome, other) {
 			t.Errorf("error %v: is %v: %v", err, other, errors.Is(err, other))
 		}
 	}
@@ -222,10 +222,10 @@ func TestCommitEndsWithItsContext(t *testing.T) {
 				_, err := commitWithin(t, s, 10*time.Second, claim("a", "1", 0))
 				wantOutcome(t, err, c.want)
 				waited := errors.Is(err, context.DeadlineExceeded)
-				if waited != (time.Since(began) == 10*time.Second) || waited != (c.want == store.ErrUnknown) {
+				if waited != (time.Since(began) == 10*time.Second) || waited != errors.Is(c.want, store.ErrUnknown) {
 					t.Errorf("ended after %v with %v", time.Since(began), err)
 				}
-				if c.want != store.ErrUnknown && m.Revision() != before {
+				if !errors.Is(c.want, store.ErrUnknown) && m.Revision() != before {
 					t.Error("certainly not committed, but it was")
 				}
 			})

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,8 @@ type Etcd struct {
 	watching atomic.Int64
 	// closeClient closes a client that the backend owns.
 	closeClient func() error
+	closeOnce   sync.Once
+	closeErr    error
 }
 
 // NewEtcd returns a backend that uses the client. The client should retry nothing by itself, as one of [DialEtcd] or
@@ -113,15 +116,14 @@ func etcdOp(op Op) clientv3.Op {
 
 // Close implements [Backend].
 func (e *Etcd) Close() error {
-	if e.closing.Err() != nil {
-		return nil
-	}
-	e.stop(ErrClosed)
-	if e.closeClient == nil {
-		return nil
-	}
-	if err := e.closeClient(); err != nil {
-		return fmt.Errorf("close etcd client: %w", err)
+	e.closeOnce.Do(func() {
+		e.stop(ErrClosed)
+		if e.closeClient != nil {
+			e.closeErr = e.closeClient()
+		}
+	})
+	if e.closeErr != nil {
+		return fmt.Errorf("close etcd client: %w", e.closeErr)
 	}
 	return nil
 }

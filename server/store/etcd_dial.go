@@ -1,14 +1,18 @@
 package store
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 
 	"github.com/jurymast/jurymast/server/telemetry"
 )
@@ -41,6 +45,7 @@ func DialEtcd(opts DialOptions) (*Etcd, error) {
 		// One try: the client repeats more than requests that were never sent, and would hide an unknown outcome
 		// behind the answer to its second try.
 		MaxUnaryRetries: 1,
+		DialOptions:     dialOptions(),
 		Logger:          zap.New(telemetry.NewZapCore(telemetry.ZapOptions{Logger: opts.Logger, Level: zapcore.WarnLevel})),
 	})
 	if err != nil {
@@ -50,4 +55,22 @@ func DialEtcd(opts DialOptions) (*Etcd, error) {
 	e := NewEtcd(opts.Etcd)
 	e.closeClient = client.Close
 	return e, nil
+}
+
+// dialOptions are what the client can't be told otherwise.
+func dialOptions() []grpc.DialOption {
+	return []grpc.DialOption{
+		// By default a client that was cut off for long may take two minutes to notice that the cluster is back.
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+			MinConnectTimeout: 3 * time.Second,
+		}),
+		// The client lets requests wait for a connection. Without one we want to know at once that nothing was sent,
+		// instead of not knowing anything later.
+		grpc.WithChainUnaryInterceptor(func(
+			ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
+		) error {
+			return invoke(ctx, method, req, reply, conn, append(slices.Clip(opts), grpc.WaitForReady(false))...)
+		}),
+	}
 }

@@ -56,10 +56,10 @@ func txnError(ctx context.Context, err error) error {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	if cause := context.Cause(ctx); cause != nil {
-		// %v: an unknown outcome must not be taken for anything else.
-		return fmt.Errorf("%w (%v: %v)", ErrUnknown, cause, err)
+		// Not wrapped: an unknown outcome must not be taken for anything else.
+		return fmt.Errorf("%w (%s: %s)", ErrUnknown, cause.Error(), err.Error())
 	}
-	return fmt.Errorf("%w (%v)", ErrUnknown, err)
+	return fmt.Errorf("%w (%s)", ErrUnknown, err.Error())
 }
 
 func notSentByGRPC(err error) bool {
@@ -79,7 +79,7 @@ func readError(ctx context.Context, err error) error {
 		if errors.Is(cause, ErrClosed) {
 			return ErrClosed
 		}
-		return fmt.Errorf("%w: %w (%v)", ErrUnavailable, cause, err)
+		return fmt.Errorf("%w: %w (%s)", ErrUnavailable, cause, err.Error())
 	}
 	switch rpctypes.ErrorDesc(err) {
 	case rpctypes.ErrorDesc(rpctypes.ErrGRPCCompacted):

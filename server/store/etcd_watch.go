@@ -27,21 +27,18 @@ func (e *Etcd) Watch(ctx context.Context, prefix string, after int64, deliver fu
 	for {
 		select {
 		case <-ctx.Done():
-			return watchEnd(ctx)
+			return e.watchEnd(ctx, nil)
 		case <-bookmark.C:
 			// etcd tells the revision by itself only every ten minutes.
 			if err := e.RequestProgress(ctx); err != nil {
-				return err
+				return e.watchEnd(ctx, err)
 			}
 		case resp, ok := <-responses:
 			if !ok {
-				if ctx.Err() != nil {
-					return watchEnd(ctx)
-				}
-				return fmt.Errorf("watch ended: %w", ErrUnavailable)
+				return e.watchEnd(ctx, fmt.Errorf("watch ended: %w", ErrUnavailable))
 			}
 			if err := resp.Err(); err != nil {
-				return fmt.Errorf("watch after revision %d: %w", after, readError(ctx, err))
+				return e.watchEnd(ctx, fmt.Errorf("watch after revision %d: %w", after, readError(ctx, err)))
 			}
 			if batch, ok := etcdBatch(&resp); ok {
 				deliver(batch)
@@ -50,9 +47,16 @@ func (e *Etcd) Watch(ctx context.Context, prefix string, after int64, deliver fu
 	}
 }
 
-// watchEnd is the error of a watch whose context ended.
-func watchEnd(ctx context.Context) error {
-	return context.Cause(ctx)
+// watchEnd tells why a watch ended. When it was told to end, chance decides what is noticed first.
+func (e *Etcd) watchEnd(ctx context.Context, err error) error {
+	switch {
+	case e.closing.Err() != nil:
+		return ErrClosed
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	default:
+		return err
+	}
 }
 
 // etcdBatch translates a response; ok is false when it says nothing.

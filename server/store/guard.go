@@ -9,9 +9,10 @@ import (
 // guard mistrusts the watch: it asks the store for its revision when nothing was heard for a while, restarts a watch
 // that stays behind, and compares the mirror with the store now and then.
 func (s *Store) guard() {
-	probe, sweep := time.NewTicker(s.opts.Probe), time.NewTicker(s.opts.Sweep)
+	probe, sweep, bookmark := time.NewTicker(s.opts.Probe), time.NewTicker(s.opts.Sweep), time.NewTicker(s.opts.Bookmark)
 	defer probe.Stop()
 	defer sweep.Stop()
+	defer bookmark.Stop()
 	var swept int64
 	answers := true
 	for {
@@ -30,6 +31,8 @@ func (s *Store) guard() {
 				answers = answered
 				s.logAnswers(err)
 			}
+		case <-bookmark.C:
+			s.hub.bookmark()
 		case <-sweep.C:
 			if revision := s.sweep(swept); revision > 0 {
 				swept = revision

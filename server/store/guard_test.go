@@ -162,7 +162,7 @@ func TestReplicasAgreeOnTheRestoreEpoch(t *testing.T) {
 		epochs := make(chan string)
 		for i := range 8 {
 			f := storetest.NewFaulty(m)
-			defer f.Close()
+			t.Cleanup(func() { _ = f.Close() })
 			first := true
 			f.OnCommit(func(context.Context, store.Txn) storetest.Fault {
 				if !first {
@@ -172,7 +172,7 @@ func TestReplicasAgreeOnTheRestoreEpoch(t *testing.T) {
 				return storetest.Fault{Kind: storetest.Kind(i % 4), Delay: 30 * time.Millisecond}
 			})
 			s := store.New(store.Options{Backend: f})
-			defer s.Close()
+			t.Cleanup(s.Close)
 			go func() {
 				if err := s.Start(t.Context()); err != nil {
 					t.Error(err)

@@ -17,9 +17,8 @@ type hub struct {
 	limits   ringLimits
 	ready    chan struct{} // closed when the first snapshot is there
 	isReady  bool
-	closed   chan struct{}
 	isClosed bool
-	advanced chan struct{} // closed with every publication
+	advanced chan struct{} // closed with every publication, when somebody waits
 	waiters  int           // who wait on advanced
 	epoch    string
 	era      int64 // changes when what was published before is void
@@ -48,12 +47,16 @@ type group struct {
 	refs     int
 	log      []*batch
 	floor    int64 // the log tells what happened after this revision
-	wake     chan struct{}
+	// wake is closed when there is something new. It is the one channel of all subscribers of the group, and there are
+	// few others to select from: that is what a wake-up of many costs.
+	wake chan struct{}
+	// bookmark is a revision that all subscribers shall be told, if they have not been told a later one.
+	bookmark int64
 }
 
 func newHub(limits ringLimits) *hub {
 	h := &hub{
-		limits: limits, ready: make(chan struct{}), closed: make(chan struct{}), advanced: make(chan struct{}),
+		limits: limits, ready: make(chan struct{}), advanced: make(chan struct{}),
 		groups: map[string]*group{}, index: prefixIndex{groups: map[string][]*group{}, lengths: map[int]int{}},
 	}
 	h.current.Store(&snapshot{})
@@ -77,9 +80,26 @@ func (h *hub) publish(snap *snapshot, b *batch, reset bool) {
 		h.append(b)
 	}
 	if h.waiters > 0 {
-		close(h.advanced)
-		h.advanced = make(chan struct{})
-		h.waiters = 0
+		h.wakeWaiters()
+	}
+}
+
+func (h *hub) wakeWaiters() {
+	close(h.advanced)
+	h.advanced = make(chan struct{})
+	h.waiters = 0
+}
+
+// bookmark tells the subscribers of all groups in which nothing happened how far the store is.
+func (h *hub) bookmark() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.current.Load().revision
+	for _, g := range h.groups {
+		if g.bookmark < now {
+			g.bookmark = now
+			g.wakeAll()
+		}
 	}
 }
 
@@ -87,18 +107,26 @@ func (h *hub) publish(snap *snapshot, b *batch, reset bool) {
 func (h *hub) open() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.isReady {
+	if !h.isReady && !h.isClosed {
 		h.isReady = true
 		close(h.ready)
 	}
 }
 
+// close wakes everybody to be told that it is over.
 func (h *hub) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.isClosed {
-		h.isClosed = true
-		close(h.closed)
+	if h.isClosed {
+		return
+	}
+	h.isClosed = true
+	if !h.isReady {
+		close(h.ready)
+	}
+	h.wakeWaiters()
+	for _, g := range h.groups {
+		g.wakeAll()
 	}
 }
 
@@ -117,6 +145,7 @@ func (h *hub) append(b *batch) {
 	for _, g := range h.index.match(b.events) {
 		if part := b.only(g.prefixes); part != nil {
 			g.log = append(g.log, part)
+			g.bookmark = b.revision // the batch tells the revision
 			g.wakeAll()
 		}
 	}
@@ -255,15 +284,17 @@ func (h *hub) leave(g *group) {
 	}
 }
 
-// wait returns a channel that is closed with the next publication, and whether the revision is reached already.
-func (h *hub) wait(revision int64) (advanced <-chan struct{}, reached bool) {
+// wait returns a channel that is closed when the revision may have been reached; one that is closed already when it is.
+func (h *hub) wait(revision int64) <-chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.current.Load().revision >= revision {
-		return nil, true
+	if h.isClosed || h.current.Load().revision >= revision {
+		reached := make(chan struct{})
+		close(reached)
+		return reached
 	}
 	h.waiters++
-	return h.advanced, false
+	return h.advanced
 }
 
 // prefixIndex finds the groups that an event concerns by looking up its key's beginnings, so that the number of

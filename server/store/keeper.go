@@ -31,8 +31,8 @@ func (k *Keeper) Run(ctx context.Context) error {
 	for attempt := 0; ; attempt++ {
 		session, err := k.store.OpenSession(ctx, k.opts)
 		switch {
-		case ctx.Err() != nil && err != nil:
-			return nil
+		case err != nil && ctx.Err() != nil:
+			return nil //nolint:nilerr // to be told to stop is no error
 		case errors.Is(err, ErrClosed):
 			return fmt.Errorf("keep session: %w", err)
 		case err != nil:

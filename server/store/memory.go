@@ -97,14 +97,14 @@ func (v *version) holds(c Compare) bool {
 		e, _ := v.keys.get(c.Key)
 		return c.holds(e.CreateRevision, e.ModRevision)
 	}
-	all, any := true, false
+	all, some := true, false
 	v.keys.prefixed(c.Key, func(_ string, e Entry) bool {
-		any = true
+		some = true
 		all = c.holds(e.CreateRevision, e.ModRevision)
 		return all
 	})
 	// Like etcd, an empty range is compared as one absent key.
-	return all && (any || c.holds(0, 0))
+	return all && (some || c.holds(0, 0))
 }
 
 // apply makes the next revision, unless nothing changes; m.mu is held.

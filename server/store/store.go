@@ -158,24 +158,25 @@ func (s *Store) Read(f func(View)) { f(s.hub.current.Load()) }
 
 // WaitRevision waits until the mirror has reached a revision. It returns ctx's error, or ErrClosed.
 func (s *Store) WaitRevision(ctx context.Context, revision int64) error {
+	if s.hub.current.Load().revision >= revision {
+		return nil
+	}
 	nudge := time.NewTimer(nudgeAfter)
 	defer nudge.Stop()
-	for {
-		advanced, reached := s.hub.wait(revision)
-		if reached {
-			return nil
+	for s.hub.current.Load().revision < revision {
+		if s.closing.Err() != nil {
+			return fmt.Errorf("wait for revision %d: %w", revision, ErrClosed)
 		}
 		select {
-		case <-advanced:
+		case <-s.hub.wait(revision):
 		case <-nudge.C:
 			s.nudge(ctx)
 			nudge.Reset(nudgeEvery)
 		case <-ctx.Done():
 			return fmt.Errorf("wait for revision %d: %w", revision, ctx.Err())
-		case <-s.closing.Done():
-			return fmt.Errorf("wait for revision %d: %w", revision, ErrClosed)
 		}
 	}
+	return nil
 }
 
 // A revision that changed nothing under [Root], in a cluster shared with others, is not seen by the watch. So who

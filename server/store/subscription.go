@@ -5,7 +5,6 @@ import (
 	"context"
 	"slices"
 	"sync"
-	"time"
 )
 
 // Subscribe follows all keys under the prefixes from a place in history: the zero Cursor begins with a snapshot. A
@@ -14,16 +13,15 @@ import (
 // changed. Families that are not mirrored are not seen. Close the subscription when done.
 func (s *Store) Subscribe(prefixes []string, from Cursor) Subscription {
 	return &subscription{
-		hub: s.hub, group: s.hub.join(prefixes), bookmark: s.opts.Bookmark,
-		epoch: from.RestoreEpoch, revision: from.Revision, era: -1, done: make(chan struct{}),
+		hub: s.hub, group: s.hub.join(prefixes),
+		epoch: from.RestoreEpoch, revision: from.Revision, told: from.Revision, era: -1, done: make(chan struct{}),
 	}
 }
 
 // subscription is a place in the hub's history.
 type subscription struct {
-	hub      *hub
-	group    *group
-	bookmark time.Duration
+	hub   *hub
+	group *group
 
 	epoch    string // of the cursor
 	revision int64  // everything up to it was seen
@@ -36,32 +34,24 @@ type subscription struct {
 
 // Next implements [Subscription].
 func (s *subscription) Next(ctx context.Context) (Update, error) {
-	var timer <-chan time.Time
-	bookmark := false
 	for {
 		if err := ctx.Err(); err != nil {
 			return Update{}, err
 		}
-		update, wake, ok := s.take(bookmark)
-		if ok {
+		update, wake, err := s.take()
+		switch {
+		case err != nil:
+			return Update{}, err
+		case wake == nil:
 			s.told = update.Cursor.Revision
 			return update, nil
 		}
-		if timer == nil {
-			t := time.NewTimer(s.bookmark)
-			defer t.Stop()
-			timer = t.C
-		}
 		select {
+		case <-wake:
 		case <-ctx.Done():
 			return Update{}, ctx.Err()
 		case <-s.done:
 			return Update{}, ErrClosed
-		case <-s.hub.closed:
-			return Update{}, ErrClosed
-		case <-wake:
-		case <-timer:
-			bookmark, timer = true, nil
 		}
 	}
 }
@@ -75,41 +65,40 @@ func (s *subscription) Close() {
 }
 
 // take returns what is new, or a channel to wait for.
-func (s *subscription) take(bookmark bool) (u Update, wake <-chan struct{}, ok bool) {
+func (s *subscription) take() (u Update, wake <-chan struct{}, err error) {
 	h := s.hub
 	h.mu.RLock()
-	if !h.isReady {
+	switch {
+	case h.isClosed:
 		h.mu.RUnlock()
-		return Update{}, h.ready, false
+		return Update{}, nil, ErrClosed
+	case !h.isReady:
+		h.mu.RUnlock()
+		return Update{}, h.ready, nil
 	}
 	snap := h.current.Load()
 	if s.resets() {
 		s.era, s.epoch = h.era, h.epoch
 		h.mu.RUnlock()
 		s.revision = snap.revision
-		return Update{Reset: true, Events: snap.events(s.group.prefixes), Cursor: s.cursor()}, nil, true
+		return Update{Reset: true, Events: snap.events(s.group.prefixes), Cursor: s.cursor()}, nil, nil
 	}
 	s.era = h.era
 	if s.revision > snap.revision {
 		h.mu.RUnlock()
-		// wait counts the waiter, which needs the lock for writing.
-		advanced, _ := h.wait(s.revision)
-		if advanced == nil {
-			advanced = closedChannel()
-		}
-		return Update{}, advanced, false
+		return Update{}, h.wait(s.revision), nil
 	}
 	defer h.mu.RUnlock()
 	events, upTo := s.group.after(s.revision)
 	s.revision = upTo
 	if len(events) > 0 {
-		return Update{Events: events, Cursor: s.cursor()}, nil, true
+		return Update{Events: events, Cursor: s.cursor()}, nil, nil
 	}
 	s.revision = snap.revision
-	if bookmark && s.revision > s.told {
-		return Update{Cursor: s.cursor()}, nil, true
+	if s.told < s.group.bookmark {
+		return Update{Cursor: s.cursor()}, nil, nil
 	}
-	return Update{}, s.group.wake, false
+	return Update{}, s.group.wake, nil
 }
 
 // resets tells whether the subscriber has to start again; the hub is locked.
@@ -139,10 +128,4 @@ func (s *snapshot) events(prefixes []string) []Event {
 		return cmp.Or(cmp.Compare(a.ModRevision, b.ModRevision), cmp.Compare(a.Key, b.Key))
 	})
 	return events
-}
-
-func closedChannel() <-chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
 }

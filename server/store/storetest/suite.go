@@ -125,7 +125,7 @@ func wantError(t *testing.T, err, want error) {
 	// The outcomes exclude each other: whoever tests for one of them must not find two.
 	outcomes := []error{store.ErrUnknown, store.ErrUnavailable, store.ErrTooLarge, store.ErrInvalid, store.ErrNoSpace, store.ErrLeaseLost, store.ErrClosed, store.ErrCompacted}
 	for _, other := range outcomes {
-		if other != want && errors.Is(err, other) {
+		if !errors.Is(want, other) && errors.Is(err, other) {
 			t.Fatalf("error %v is %v and %v", err, want, other)
 		}
 	}
