@@ -78,7 +78,7 @@ func TestWriteKeepsEveryText(t *testing.T) {
 	for _, text := range []string{
 		"", " ", "\n", "a\n", "\na", " a\nb", "a\n\n", "a\n b\n", "true", "null", "~", "1", "0x1F", "1e3", ".5", "-", "- a", "a: b", "a #b", "#",
 		"yes", "on", "off", "2026-01-01", "12:30:45", "@a", "`a`", "%a", "!a", "&a", "*a", "|", ">", "{a}", "[a]", "'a'", `"a"`, `\n`, "a\tb",
-		"\ta", "a\r\nb", "a\rb", "\x00", "\x1b[0m", "\u0085", "\u2028", "\ufeff", "ünï 你好 😀", "<<", "=", "?", "? a", "...", "---", "--- a",
+		"\ta", "a\r\nb", "a\rb", "\x00", "\x1b[0m", "\u0085", "\u2028", "\ufeff", "ünï 你好 😀", "<<", "=", "?", "? a", "a?", "Go on?", "...", "---", "--- a",
 		"a\n---\nb", "a\n...\n", "#a\nb", "a\n#b", "  \n a", "a \nb ", "trailing ", strings.Repeat("long ", 100), "x\n\ty\n", "\x7f",
 	} {
 		// A description and a value of a map have no rules but their length.
