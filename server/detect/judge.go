@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -199,8 +200,22 @@ func (h *hearing) fromCalm() outcome {
 		}
 		return outcome{state: h.state, reason: h.healthyReason()}
 	default:
-		return outcome{state: jv1.HealthState_HEALTH_STATE_UNKNOWN, reason: NoEvidence}
+		return h.nothingSaid()
 	}
+}
+
+// nothingSaid judges a calm provider of which nothing is known any more. Votes that are merely gone, as while a replica
+// restarts, are waited for; a switch is not fooled by that, as it asks for evidence itself.
+func (h *hearing) nothingSaid() outcome {
+	probed := slices.ContainsFunc(h.facts.Previous.GetEvidence(), func(s *jv1.Signal) bool {
+		return s.GetClass() == jv1.EvidenceClass_EVIDENCE_CLASS_PROBE
+	})
+	if h.state == jv1.HealthState_HEALTH_STATE_HEALTHY && len(h.facts.Signals) == 0 && probed {
+		if held, ok := h.hold(); ok {
+			return held
+		}
+	}
+	return outcome{state: jv1.HealthState_HEALTH_STATE_UNKNOWN, reason: NoEvidence}
 }
 
 // rise brings a claim to its state once it lasted long enough; until then the outcome is the one given, with the

@@ -103,6 +103,9 @@ func immediate(r *jv1.HealthRule) *jv1.HealthRule {
 	return r
 }
 
+// probedBefore says that the health rested on a probe.
+func probedBefore(h *jv1.Health) { h.Evidence = []*jv1.Signal{oks(probing)} }
+
 func TestJudge(t *testing.T) {
 	sigs := func(s ...*jv1.Signal) []*jv1.Signal { return s }
 	in := t0.Add
@@ -141,6 +144,8 @@ func TestJudge(t *testing.T) {
 		{name: "suspected and gone for long", previous: health(suspect, OneClassFailing), gap: GapGrace, state: unknown, reason: NoEvidence},
 		{name: "suspected, now throttled", signals: sigs(bads(probing, throttled)), previous: health(suspect, OneClassFailing), state: suspect, reason: Throttled},
 		{name: "healthy, now throttled", signals: sigs(bads(probing, throttled)), previous: health(healthy, EvidenceOK), state: healthy, reason: EvidenceOK, unchanged: true},
+		{name: "healthy and its votes vanished", previous: health(healthy, EvidenceOK, probedBefore), state: healthy, reason: EvidenceOK, unchanged: true, lookAgain: in(GapGrace)},
+		{name: "healthy and its votes vanished for long", previous: health(healthy, EvidenceOK, probedBefore), gap: GapGrace, state: unknown, reason: NoEvidence},
 		{name: "healthy and gone", signals: sigs(oks(probing, expired)), previous: health(healthy, EvidenceOK), state: unknown, reason: NoEvidence},
 		{name: "healthy and own network down", signals: sigs(dunno(probing)), previous: health(healthy, EvidenceOK), state: unknown, reason: NoEvidence},
 		{name: "healthy, only the status page left", signals: sigs(oks(feed)), previous: health(healthy, EvidenceOK), state: unknown, reason: NoEvidence},
@@ -302,7 +307,7 @@ func TestEpisodes(t *testing.T) {
 	}
 	want(step(time.Minute, oks(probing)), recovering, 2, true)
 	want(step(DefaultRecoveredAfter, oks(probing)), healthy, 2, true)
-	want(step(time.Minute), unknown, 2, false)
+	want(step(time.Minute, dunno(probing)), unknown, 2, false)
 	if stored.GetOnset() != nil {
 		t.Error("unknown has an onset")
 	}
