@@ -76,36 +76,19 @@ func (p *prober) run(ctx context.Context) error {
 
 // replan brings the targets in line with the catalog.
 func (p *prober) replan(first bool) {
-	var wanted plan
-	p.store.Read(func(v store.View) {
-		wanted = planOf(v, p.tools)
-		if first {
-			p.resume(v, wanted)
-		}
-	})
+	var orders map[targetKey]order
+	p.store.Read(func(v store.View) { orders = ordersOf(v) })
 	fresh := 0
-	for key, old := range p.targets {
-		t, ok := wanted[key]
-		if ok && t.defined == old.defined {
-			old.services = t.services
+	for key, o := range orders {
+		old := p.targets[key]
+		if old != nil && old.defined == o.defined() {
+			old.services = o.services
 			continue
 		}
-		old.gone = true
-		delete(p.targets, key)
-		p.times.set(key, time.Time{})
-		if h, ok := old.probe.(interface{ host() string }); ok {
-			p.tools.network.forget(h.host())
-		}
-		if ok {
+		t := o.target(key, p.tools)
+		if old != nil {
+			p.drop(old)
 			t.succeed(old)
-		} else {
-			p.metrics.forgetProbe(key)
-			p.proofs.forget(key)
-		}
-	}
-	for key, t := range wanted {
-		if _, ok := p.targets[key]; ok {
-			continue
 		}
 		p.targets[key] = t
 		if t.probe == nil {
@@ -114,8 +97,28 @@ func (p *prober) replan(first bool) {
 		}
 		fresh++
 	}
+	for key, t := range p.targets {
+		if _, ok := orders[key]; !ok {
+			p.drop(t)
+			p.metrics.forgetProbe(key)
+			p.proofs.forget(key)
+		}
+	}
+	if first {
+		p.resume()
+	}
 	p.spread(fresh)
 	p.retire(p.votesOf())
+}
+
+// drop ends a target. What its probe under way finds is not counted any more.
+func (p *prober) drop(t *target) {
+	t.gone = true
+	delete(p.targets, t.key)
+	p.times.set(t.key, time.Time{})
+	if h, ok := t.probe.(interface{ host() string }); ok {
+		p.tools.network.forget(h.host())
+	}
 }
 
 // spread gives every target without a time one soon: at once, but not all in the same instant.
@@ -132,11 +135,13 @@ func (p *prober) spread(fresh int) {
 }
 
 // resume takes up where this replica was before a restart: what it found failing needs no new row of failures.
-func (p *prober) resume(v store.View, wanted plan) {
-	for _, h := range store.List[*jv1.Health](v, store.HealthPrefix) {
+func (p *prober) resume() {
+	var judged []store.Record[*jv1.Health]
+	p.store.Read(func(v store.View) { judged = store.List[*jv1.Health](v, store.HealthPrefix) })
+	for _, h := range judged {
 		for _, s := range h.Msg.GetEvidence() {
-			t, ok := wanted[targetKey{s.GetSource(), s.GetProvider()}]
-			if ok && s.GetClass() == jv1.EvidenceClass_EVIDENCE_CLASS_PROBE && s.GetVantage() == p.replica {
+			t := p.targets[keyOf(s)]
+			if t != nil && s.GetClass() == jv1.EvidenceClass_EVIDENCE_CLASS_PROBE && s.GetVantage() == p.replica {
 				t.streak.resume(s)
 			}
 		}
@@ -238,11 +243,14 @@ func (p *prober) found(t *target, f finding) {
 
 // look runs one probe of a detector against a provider at once, beside the targets' times.
 func (p *prober) look(ctx context.Context, detector, provider string) (finding, error) {
-	var t *target
-	p.store.Read(func(v store.View) { t = planOf(v, p.tools)[targetKey{detector, provider}] })
-	if t == nil {
+	var o order
+	var ok bool
+	key := targetKey{detector, provider}
+	p.store.Read(func(v store.View) { o, ok = ordersOf(v)[key] })
+	if !ok {
 		return finding{}, fmt.Errorf("detector %s does not probe provider %s: %w", detector, provider, ErrNotFound)
 	}
+	t := o.target(key, p.tools)
 	if t.probe == nil {
 		return finding{}, fmt.Errorf("detector %s, provider %s: %s: %w", detector, provider, t.broken, ErrInvalid)
 	}

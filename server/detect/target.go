@@ -83,46 +83,62 @@ func (t *target) signals(last finding, replica string) []*jv1.Signal {
 	return signals
 }
 
-// plan is what is to be probed, as a picture of the store says.
-type plan map[targetKey]*target
+// order is a target that the catalog asks for.
+type order struct {
+	kind     kind
+	detector store.Record[*jv1.Detector]
+	provider store.Record[*jv1.Provider]
+	services []string
+}
 
-// planOf makes the targets that the catalog asks for. Detectors of kinds that don't probe ask for none; those that
-// can't be probed have a target that says why.
-func planOf(v store.View, tools probeTools) plan {
-	p := plan{}
+// defined are the revisions of what the order is made of.
+func (o order) defined() [2]int64 { return [2]int64{o.detector.Mod, o.provider.Mod} }
+
+// ordersOf are the targets that the catalog asks for. Detectors of kinds that don't probe ask for none.
+func ordersOf(v store.View) map[targetKey]order {
+	orders := map[targetKey]order{}
+	add := func(o order, s *jv1.Service) {
+		for _, sp := range s.GetProviders() {
+			if !speaksOf(o.detector.Msg, s.GetName(), sp.GetName()) {
+				continue
+			}
+			key := targetKey{o.detector.Msg.GetName(), sp.GetName()}
+			known, ok := orders[key]
+			if !ok {
+				known = o
+				known.provider = store.Get[*jv1.Provider](v, store.ProviderKey(sp.GetName()))
+			}
+			known.services = append(known.services, s.GetName())
+			orders[key] = known
+		}
+	}
 	services := store.List[*jv1.Service](v, store.Services)
 	for _, d := range store.List[*jv1.Detector](v, store.Detectors) {
 		k, ok := kindOf(d.Msg)
 		if !ok {
 			continue
 		}
+		o := order{kind: k, detector: d}
+		if name := d.Msg.GetService(); name != "" {
+			add(o, store.Get[*jv1.Service](v, store.ServiceKey(name)).Msg)
+			continue
+		}
 		for _, s := range services {
-			for _, sp := range s.Msg.GetProviders() {
-				if !speaksOf(d.Msg, s.Msg.GetName(), sp.GetName()) {
-					continue
-				}
-				key := targetKey{d.Msg.GetName(), sp.GetName()}
-				if known, ok := p[key]; ok {
-					known.services = append(known.services, s.Msg.GetName())
-					continue
-				}
-				t := newTarget(k, d, store.Get[*jv1.Provider](v, store.ProviderKey(sp.GetName())), tools)
-				t.key, t.services = key, []string{s.Msg.GetName()}
-				p[key] = t
-			}
+			add(o, s.Msg)
 		}
 	}
-	return p
+	return orders
 }
 
-func newTarget(k kind, d store.Record[*jv1.Detector], p store.Record[*jv1.Provider], tools probeTools) *target {
-	r := k.rhythm(d.Msg)
-	t := &target{defined: [2]int64{d.Mod, p.Mod}, rhythm: r, streak: newStreak(r.failures, r.successes)}
-	if p.Msg == nil {
+// target makes the target of an order; one that can't be probed says why.
+func (o order) target(key targetKey, tools probeTools) *target {
+	r := o.kind.rhythm(o.detector.Msg)
+	t := &target{key: key, services: o.services, defined: o.defined(), rhythm: r, streak: newStreak(r.failures, r.successes)}
+	if o.provider.Msg == nil {
 		t.broken = "there is no such provider"
 		return t
 	}
-	probe, err := k.probe(d.Msg, p.Msg, tools)
+	probe, err := o.kind.probe(o.detector.Msg, o.provider.Msg, tools)
 	if err != nil {
 		t.broken = fmt.Sprintf("can't be probed: %v", err)
 		return t
