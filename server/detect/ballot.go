@@ -109,16 +109,17 @@ func left(s *jv1.Signal, now time.Time) time.Duration { return s.GetValidUntil()
 
 // run writes votes until ctx ends or the store is closed. Without a session, votes wait: they would not end with us.
 func (b *ballot) run(ctx context.Context) error {
-	for {
-		session, err := b.keeper.Wait(ctx)
-		if err != nil || ctx.Err() != nil { // a session that lives is given even when ctx has ended
-			return nil
+	for ctx.Err() == nil {
+		session, _ := b.keeper.Wait(ctx) // its only error is ctx's
+		if session == nil {
+			break
 		}
 		b.renewAll()
 		if err := b.serve(ctx, session); errors.Is(err, store.ErrClosed) && ctx.Err() == nil {
 			return err
 		}
 	}
+	return nil
 }
 
 // serve writes votes while the session lives.

@@ -38,10 +38,12 @@ func follow(ctx context.Context, s *store.Store, prefixes []string) <-chan store
 
 // closedOr is the error of a loop whose updates ended: none when ctx did.
 func closedOr(ctx context.Context, what string) error {
-	if ctx.Err() != nil {
+	select {
+	case <-ctx.Done():
 		return nil
+	default:
+		return fmt.Errorf("%s: %w", what, store.ErrClosed)
 	}
-	return fmt.Errorf("%s: %w", what, store.ErrClosed)
 }
 
 // after splits what follows a family's prefix in a key.

@@ -122,7 +122,7 @@ func TestHTTPProbeRequest(t *testing.T) {
 	if f.state != stateOK || got == nil {
 		t.Fatalf("found %+v", f)
 	}
-	if got.Method != "POST" || got.URL.Path != "/openai/v1/models" || got.URL.RawQuery != "limit=1&api-version=1" || body != `{"a":1}` ||
+	if got.Method != http.MethodPost || got.URL.Path != "/openai/v1/models" || got.URL.RawQuery != "limit=1&api-version=1" || body != `{"a":1}` ||
 		got.Header.Get("Api-Key") != "secret-1" || got.Header.Get("Authorization") != "" || got.Header.Get("X-Team") != "a" ||
 		got.Header.Get("Content-Type") != "application/json" || got.Header.Get("User-Agent") != userAgent {
 		t.Errorf("%s %s, headers %v, body %q", got.Method, got.URL, got.Header, body)

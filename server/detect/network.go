@@ -98,8 +98,9 @@ func (n *network) canary(ctx context.Context) bool {
 	for {
 		n.mu.Lock()
 		if !n.asked.IsZero() && n.now().Sub(n.asked) < canaryFresh {
-			defer n.mu.Unlock()
-			return n.alive
+			alive := n.alive
+			n.mu.Unlock()
+			return alive
 		}
 		if n.busy == nil {
 			n.busy = make(chan struct{})

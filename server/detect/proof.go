@@ -27,8 +27,8 @@ func (p *proofs) add(key targetKey, begun time.Time, f finding) {
 		if p.begun == nil {
 			p.begun = map[targetKey][]time.Time{}
 		}
-		row := append(p.begun[key], begun)
-		p.begun[key] = row[max(0, len(row)-maxProofs):]
+		p.begun[key] = append(p.begun[key], begun)
+		p.begun[key] = p.begun[key][max(0, len(p.begun[key])-maxProofs):]
 	case jv1.SignalState_SIGNAL_STATE_FAILING:
 		delete(p.begun, key)
 	}

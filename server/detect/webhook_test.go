@@ -243,7 +243,7 @@ func TestAlertmanagerSamples(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := store.NewMemory(store.MemoryOptions{})
 		defer m.Close()
-		clock := time.Date(2026, 9, 29, 17, 51, 0, 0, time.UTC).Sub(time.Now())
+		clock := time.Until(time.Date(2026, 9, 29, 17, 51, 0, 0, time.UTC))
 		r := start(t, m, "r1", func(o *Options) {
 			o.Authorize = func(*http.Request) error { return nil }
 			o.Now = func() time.Time { return time.Now().Add(clock) }
@@ -296,7 +296,7 @@ func TestHandlerRefuses(t *testing.T) {
 			{"the future", am, firing(time.Now().Add(MaxSkew+time.Second), "a"), nil, 400},
 			{"a state nobody knows", "/v1/signals/alerts", `{"state":"down"}`, nil, 400},
 			{"a severity nobody knows", "/v1/signals/alerts", `{"state":"ok","severity":"high"}`, nil, 400},
-			{"a misspelt key", "/v1/signals/alerts", `{"state":"ok","sumary":"x"}`, nil, 400},
+			{"an unknown key", "/v1/signals/alerts", `{"state":"ok","text":"x"}`, nil, 400},
 			{"two signals", "/v1/signals/alerts", `{"state":"ok"} {"state":"ok"}`, nil, 400},
 			{"another's provider", "/v1/signals/alerts", `{"state":"ok","provider":"azure"}`, nil, 403},
 			{"a signal of the future", "/v1/signals/alerts", `{"state":"ok","observed_at":"2999-01-01T00:00:00Z"}`, nil, 400},
