@@ -62,7 +62,7 @@ type Options struct {
 
 // EtcdOptions say how an external etcd is reached.
 type EtcdOptions struct {
-	// Endpoints of the members, http or https URLs. Empty: the server runs an etcd of its own.
+	// Endpoints of the members: http, https or unix URLs. Empty: the server runs an etcd of its own.
 	Endpoints []string
 	// CAFile, CertFile and KeyFile are PEM files: the authority of the members' certificates, and the client's own
 	// certificate and key. Empty: the system's authorities, no certificate.
@@ -129,8 +129,9 @@ func (o EtcdOptions) validate() error {
 	for _, endpoint := range o.Endpoints {
 		u, err := url.Parse(endpoint)
 		switch {
+		case err == nil && u.Scheme == "unix" && u.Path != "":
 		case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
-			return fmt.Errorf("etcd endpoint %q is no http or https URL", endpoint)
+			return fmt.Errorf("etcd endpoint %q is no http, https or unix URL", endpoint)
 		case u.Scheme == "http" && (o.CAFile != "" || o.CertFile != ""):
 			return fmt.Errorf("etcd endpoint %q is not encrypted, although certificates are given", endpoint)
 		case u.User != nil:

@@ -272,8 +272,12 @@ func (s *Server) setup(ctx context.Context) error { //nolint:funlen // the compo
 	})
 	// Clients are sent away first, while everything they may have asked for still works.
 	s.cleanup.onStop("API", func(ctx context.Context) error { front.Stop(ctx); return nil })
-	if _, err := keeper.Wait(ctx); err != nil {
+	session, err := keeper.Wait(ctx)
+	if err != nil {
 		return fmt.Errorf("wait for the session: %w", err)
+	}
+	if err := st.WaitRevision(ctx, session.Token); err != nil {
+		return err
 	}
 	log.Info("ready", telemetry.KeyReplica, replica, "grpc", s.addrs.GRPC, "http", s.addrs.HTTP, telemetry.KeyTook, o.Now().Sub(began))
 	return nil

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -131,6 +132,36 @@ func TestWhoCalls(t *testing.T) {
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "jurymast-principal", "admin-1", "jurymast-role", "admin")
 	_, err = jv1.NewAdminServiceClient(r.dial(insecure.NewCredentials())).GetInfo(ctx, &jv1.GetInfoRequest{})
 	wants(t, err, codes.Unauthenticated, "UNAUTHENTICATED")
+}
+
+// TestAWithdrawnTokenEndsItsStreams opens a stream, takes its caller out of the file, and lets time pass.
+func TestAWithdrawnTokenEndsItsStreams(t *testing.T) {
+	var passed atomic.Int64
+	now := func() time.Time { return time.Now().Add(time.Duration(passed.Load())) }
+	path := filepath.Join(t.TempDir(), "principals.yaml")
+	write := func(token string) {
+		t.Helper()
+		text := "principals: [{name: alice, role: viewer, token_sha256: " + auth.HashToken(token) + "}]"
+		if err := errors.Join(os.WriteFile(path+".new", []byte(text), 0o600), os.Rename(path+".new", path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("first")
+	a, err := auth.New(auth.Options{File: path, Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, options{auth: a, token: "first", now: now})
+	f := r.watchRuns(&jv1.WatchRunsRequest{})
+	f.wants("BOOKMARK ")
+	passed.Store(int64(16 * time.Second))
+	r.put(run("r-1", "chat"))
+	for told(f.next()) != "PUT r-1" { // who is still welcome stays
+	}
+	write("second")
+	passed.Store(int64(40 * time.Second))
+	r.put(run("r-2", "chat"))
+	wants(t, f.ended(), codes.Unauthenticated, "UNAUTHENTICATED")
 }
 
 // TestHealthAndReflection: health is for everybody, reflection for who may read.

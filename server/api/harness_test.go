@@ -117,6 +117,8 @@ type options struct {
 	// client and token are what the clients show.
 	client *tls.Config
 	token  string
+	// now is the API's clock; nil: the real one.
+	now func() time.Time
 	// stale is after how long without a sign of life the mirror is not live; zero: the default.
 	stale time.Duration
 	// backend is what the store stands on; nil: a new one in memory.
@@ -166,7 +168,7 @@ func start(t *testing.T, o options) *rig {
 		Continuity: desk, Automation: desk, Present: continuity.Present,
 		Errors:   []api.Known{{Err: errPart, Class: api.NotPossible}},
 		Webhooks: o.webhooks, Metrics: telemetry.MetricsHandler(log, registry), Registry: registry,
-		Auth: o.auth, TLS: o.tls, Insecure: o.insecure,
+		Auth: o.auth, TLS: o.tls, Insecure: o.insecure, Now: o.now,
 		Identity: api.Identity{Version: "test", Replica: "a", StartTime: time.Now()}, Log: log,
 	})
 	if err != nil {

@@ -39,11 +39,18 @@ const (
 const stopTime = 20 * time.Second
 
 // Run runs the daemon with its arguments, without the program's name, until ctx ends or the server fails, and returns the
-// exit code.
+// exit code. The process is its own: it takes over what gRPC logs, which is global.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	return run(ctx, args, stdout, stderr, func(log hclog.Logger) {
+		grpclog.SetLoggerV2(telemetry.NewGRPCLogger(log.Named("grpc")))
+	})
+}
+
+// run is Run but for what is global, which is left to adopt.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer, adopt func(hclog.Logger)) int {
 	code := ExitUsage // unless it comes to serving
 	cmd := newCommand(func(cmd *cobra.Command, f *flags) (err error) {
-		code, err = f.serve(cmd.Context(), stdout, stderr)
+		code, err = f.serve(cmd.Context(), stdout, stderr, adopt)
 		return err
 	})
 	cmd.SetArgs(args)
@@ -110,7 +117,7 @@ they name are wrong.`,
 }
 
 // serve runs the server. An error comes with the code to exit with.
-func (f *flags) serve(ctx context.Context, stdout, stderr io.Writer) (int, error) {
+func (f *flags) serve(ctx context.Context, stdout, stderr io.Writer, adopt func(hclog.Logger)) (int, error) {
 	level, err := telemetry.ParseLevel(f.logLevel)
 	if err != nil {
 		return ExitUsage, err
@@ -120,7 +127,7 @@ func (f *flags) serve(ctx context.Context, stdout, stderr io.Writer) (int, error
 		return ExitUsage, err
 	}
 	log := telemetry.NewLogger(telemetry.Options{Level: level, Format: format, Output: stderr, Color: true})
-	grpclog.SetLoggerV2(telemetry.NewGRPCLogger(log.Named("grpc")))
+	adopt(log)
 	o := f.options
 	o.Logger, o.Version = log, Version()
 	s, err := server.New(o)
