@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
@@ -32,14 +31,10 @@ type job struct {
 	channel   *jv1.Channel // nil when there is none of that name
 }
 
-func oldestFirst(jobs []job) {
-	slices.SortFunc(jobs, func(a, b job) int { return inOrder(a.entry, b.entry) })
-}
-
 // outcome is what the loop has to know when an attempt ended.
 type outcome struct {
-	key     string
-	channel string
+	key  string
+	lane lane
 	// revision that the outbox must have reached before the entry is looked at again.
 	revision int64
 	// until when the entry is left alone.
@@ -57,7 +52,7 @@ func ownerOf(s *store.Session) *jv1.Owner {
 
 // attempt claims the entry where that is needed, sends it and records what became of it.
 func (d *Deliverer) attempt(ctx context.Context, j job) outcome {
-	o := outcome{key: j.entry.key, channel: j.entry.n.GetChannel()}
+	o := outcome{key: j.entry.key, lane: laneOf(j.entry.n)}
 	claimed := j.claim.mod
 	if j.mustClaim {
 		result, err := d.take(ctx, j)

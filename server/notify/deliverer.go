@@ -125,7 +125,7 @@ func (d *Deliverer) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l := &loop{
-		Deliverer: d, work: work, box: newOutbox(), busy: map[string]hold{}, slots: map[string]int{},
+		Deliverer: d, work: work, box: newOutbox(), agenda: newAgenda(), busy: map[string]hold{}, slots: map[string]int{},
 		updates: make(chan store.Update), ended: make(chan error, 1), sessions: make(chan struct{}, 1), done: make(chan outcome),
 	}
 	var helpers sync.WaitGroup
@@ -149,11 +149,13 @@ func (d *Deliverer) Run(ctx context.Context) error {
 // loop is one run of a deliverer. Its fields belong to the goroutine of run.
 type loop struct {
 	*Deliverer
-	work  context.Context // the lifetime of the attempts
-	box   *outbox
-	busy  map[string]hold // by key: what is under way or not to be touched yet
-	slots map[string]int  // attempts under way, by channel
-	count int             // attempts under way
+	work    context.Context // the lifetime of the attempts
+	box     *outbox
+	agenda  *agenda
+	session *store.Session  // under which decisions are made; nil: none
+	busy    map[string]hold // by key: what is under way or not to be touched yet
+	slots   map[string]int  // attempts under way, by channel
+	count   int             // attempts under way
 
 	updates  chan store.Update
 	ended    chan error // the subscription ended
@@ -165,6 +167,7 @@ type loop struct {
 // the attempt wrote.
 type hold struct {
 	working  bool
+	lane     lane
 	revision int64
 	until    time.Time
 }
@@ -201,72 +204,114 @@ func (l *loop) run(ctx context.Context) error {
 // settle takes over what an attempt left behind.
 func (l *loop) settle(o outcome) {
 	l.count--
-	l.slots[o.channel]--
+	l.slots[o.lane.channel]--
 	if o.reload {
 		l.opts.Store.Read(l.box.reload)
 	}
-	l.busy[o.key] = hold{revision: o.revision, until: o.until}
+	l.busy[o.key] = hold{lane: o.lane, revision: o.revision, until: o.until}
 }
 
 // start begins what is due and free to begin, and returns when to look again at the latest; zero: when something
-// changes.
+// changes. What it costs grows with what changed, not with what waits.
 func (l *loop) start() (wake time.Time) {
 	now := l.opts.Now()
-	sooner := func(t time.Time) {
-		if wake.IsZero() || t.Before(wake) {
-			wake = t
-		}
+	if session := l.opts.Sessions.Current(); session != l.session {
+		l.session, l.box.allChanged = session, true
 	}
+	lanes, all := l.box.takeChanged()
+	if all {
+		l.agenda = newAgenda()
+	}
+	wake = l.release(now)
+	for lane := range lanes {
+		l.judge(lane, now)
+	}
+	for lane, ok := l.agenda.takeDue(now); ok; lane, ok = l.agenda.takeDue(now) {
+		l.judge(lane, now)
+	}
+	for channel := range l.agenda.ready {
+		l.startSome(channel, now)
+	}
+	l.metrics.showPending(l.box.counts)
+	return sooner(wake, l.agenda.next())
+}
+
+// release lets go of what is no longer held, and returns when the next hold ends.
+func (l *loop) release(now time.Time) (wake time.Time) {
 	for key, h := range l.busy {
 		switch {
 		case h.working || h.revision > l.box.cursor.Revision:
 		case h.until.After(now):
-			sooner(h.until)
+			wake = sooner(wake, h.until)
 		default:
 			delete(l.busy, key)
+			l.judge(h.lane, now)
 		}
 	}
-	session := l.opts.Sessions.Current()
-	due := map[string][]job{}
-	for _, entries := range l.box.lanes {
-		e := entries[0]
-		if _, held := l.busy[e.key]; held {
-			continue
-		}
-		c := l.box.claims[e.n.GetName()]
-		next := Next(Situation{
-			Notification: e.n, Delivery: c.delivery, Live: l.box.sessions, Self: ownerOf(session), Now: now,
-		})
-		switch next.Action {
-		case Wait:
-			sooner(next.At)
-		case Claim, Send:
-			channel := e.n.GetChannel()
-			due[channel] = append(due[channel], job{
-				entry: e, claim: c, session: session, mustClaim: next.Action == Claim, channel: l.box.channels[channel],
-			})
-		}
-	}
-	for channel, jobs := range due {
-		l.startSome(channel, jobs)
-	}
-	l.metrics.showPending(l.box.counts)
 	return wake
 }
 
-// startSome begins the oldest attempts of a channel, as many as it has room for.
-func (l *loop) startSome(channel string, jobs []job) {
-	room := l.opts.PerChannel - l.slots[channel]
-	if len(jobs) > room {
-		oldestFirst(jobs)
-		jobs = jobs[:max(room, 0)]
+// judge puts the entry whose turn it is in a lane where it belongs.
+func (l *loop) judge(of lane, now time.Time) {
+	e := l.box.head(of)
+	if e == nil || l.held(e) {
+		return
 	}
-	for _, j := range jobs {
-		l.busy[j.entry.key] = hold{working: true}
-		l.slots[channel]++
-		l.count++
-		go func() { l.done <- l.attempt(l.work, j) }()
+	switch next := l.decide(e, now); next.Action {
+	case Wait:
+		l.agenda.addLater(next.At, of)
+	case Claim, Send:
+		l.agenda.addReady(e)
 	}
+}
+
+func (l *loop) held(e *entry) bool {
+	_, held := l.busy[e.key]
+	return held
+}
+
+func (l *loop) decide(e *entry, now time.Time) Decision {
+	return Next(Situation{
+		Notification: e.n, Delivery: l.box.claims[e.n.GetName()].delivery, Live: l.box.sessions, Self: ownerOf(l.session), Now: now,
+	})
+}
+
+// startSome begins the oldest attempts of a channel, as many as it has room for. What was put on the agenda may be out
+// of date; then something newer of the same lane is on it, or will be.
+func (l *loop) startSome(channel string, now time.Time) {
+	for l.slots[channel] < l.opts.PerChannel {
+		e := l.agenda.takeReady(channel)
+		if e == nil {
+			return
+		}
+		if l.box.head(laneOf(e.n)) != e || l.held(e) {
+			continue
+		}
+		switch next := l.decide(e, now); next.Action {
+		case Wait:
+			l.agenda.addLater(next.At, laneOf(e.n))
+		case Claim, Send:
+			l.begin(job{
+				entry: e, claim: l.box.claims[e.n.GetName()], session: l.session, mustClaim: next.Action == Claim,
+				channel: l.box.channels[channel],
+			})
+		}
+	}
+}
+
+func (l *loop) begin(j job) {
+	l.busy[j.entry.key] = hold{working: true}
+	l.slots[j.entry.n.GetChannel()]++
+	l.count++
+	go func() { l.done <- l.attempt(l.work, j) }()
+}
+
+// sooner returns the earlier one of two times; the zero time is never.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // drain waits for the attempts under way.

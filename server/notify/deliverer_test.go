@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 	"github.com/jurymast/jurymast/server/notify"
 	"github.com/jurymast/jurymast/server/store"
@@ -217,6 +218,84 @@ func TestHangingChannelHoldsUpNoOther(t *testing.T) {
 		if n, _ := c.stored("s-00"); n.GetAttempts() != 1 || n.GetLastError() != "no answer within 10s" {
 			t.Errorf("stored %v", n)
 		}
+	})
+}
+
+// TestMessageThatChangesWhileItWaits touches the record of a message for which its channel has no room: it is on the
+// agenda several times then, and must be sent once.
+func TestMessageThatChangesWhileItWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, box := newCluster(t), &mailbox{}
+		box.setAnswer(func(http.ResponseWriter, *http.Request) { time.Sleep(5 * time.Second) })
+		c.channel("team")
+		r := c.replica("r1", notify.Options{Transport: network{"team": box.ServeHTTP}, PerChannel: 2})
+		session := r.keeper.Current()
+		c.enqueue(session, message("a", "team", "", open), message("b", "team", "", open))
+		n := message("n", "team", "", open)
+		c.enqueue(session, n)
+		for range 3 {
+			synctest.Wait()
+			n.Details = map[string]string{"touched": time.Now().String()}
+			c.write(store.Put(store.OutboxKey("n"), n))
+			synctest.Wait()
+			c.write(store.Put(store.DeliveryKey("n"), &recordv1.Delivery{Owner: &jv1.Owner{Session: session.Key, Token: session.Token}}))
+		}
+		time.Sleep(time.Minute)
+		c.wantState("n", delivered)
+		if got := sorted(box.got()); !slices.Equal(got, []string{"a", "b", "n"}) {
+			t.Errorf("received %q", got)
+		}
+	})
+}
+
+// shySessions shows its session only when it is told to.
+type shySessions struct {
+	*store.Keeper
+	shown chan struct{}
+}
+
+func (s *shySessions) Current() *store.Session {
+	select {
+	case <-s.shown:
+		return s.Keeper.Current()
+	default:
+		return nil
+	}
+}
+
+func (s *shySessions) Wait(ctx context.Context) (*store.Session, error) {
+	select {
+	case <-s.shown:
+		return s.Keeper.Wait(ctx)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// TestSessionIsNoticedAtOnce lets the store show a session before its keeper does: what was left for want of a session
+// does not wait for the next sweep.
+func TestSessionIsNoticedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, box := newCluster(t), &mailbox{}
+		c.channel("team")
+		keeper := store.NewKeeper(c.base, store.SessionOptions{Replica: "r1", TTL: sessionTTL})
+		sessions := &shySessions{Keeper: keeper, shown: make(chan struct{})}
+		d, err := notify.New(notify.Options{Store: c.base, Sessions: sessions, Transport: network{"team": box.ServeHTTP}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var parts sync.WaitGroup
+		parts.Go(func() { _ = keeper.Run(ctx) })
+		parts.Go(func() { _ = d.Run(ctx) })
+		defer parts.Wait()
+		defer cancel()
+		c.enqueue(nil, message("n-1", "team", "t", open))
+		time.Sleep(100 * time.Millisecond)
+		c.wantState("n-1", pending)
+		close(sessions.shown)
+		synctest.Wait()
+		c.wantState("n-1", delivered)
 	})
 }
 

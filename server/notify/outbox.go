@@ -2,6 +2,8 @@ package notify
 
 import (
 	"cmp"
+	"iter"
+	"maps"
 	"slices"
 	"strings"
 
@@ -22,6 +24,10 @@ type outbox struct {
 	claims   map[string]claim  // by notification
 	sessions map[string]int64  // token by key
 	channels map[string]*jv1.Channel
+
+	// What changed since takeChanged was called: some lanes, or what concerns all of them.
+	changed    map[lane]struct{}
+	allChanged bool
 }
 
 // prefixes are the families the outbox follows.
@@ -62,6 +68,7 @@ func newOutbox() *outbox {
 func (o *outbox) clear() {
 	o.pending, o.lanes, o.claims = map[string]*entry{}, map[lane][]*entry{}, map[string]claim{}
 	o.sessions, o.channels = map[string]int64{}, map[string]*jv1.Channel{}
+	o.changed, o.allChanged = map[lane]struct{}{}, true
 	for channel := range o.counts {
 		o.counts[channel] = 0 // kept, so that a gauge goes back to zero
 	}
@@ -109,7 +116,11 @@ func (o *outbox) put(key string, msg proto.Message, create, mod int64) {
 		} else {
 			delete(o.claims, name)
 		}
+		if e, ok := o.pending[store.OutboxKey(name)]; ok {
+			o.changed[laneOf(e.n)] = struct{}{}
+		}
 	case strings.HasPrefix(key, store.Sessions):
+		o.allChanged = true
 		if msg != nil {
 			o.sessions[key] = create
 		} else {
@@ -128,6 +139,7 @@ func (o *outbox) put(key string, msg proto.Message, create, mod int64) {
 func (o *outbox) putEntry(key string, n *jv1.Notification, create, mod int64) {
 	if old, ok := o.pending[key]; ok {
 		l := laneOf(old.n)
+		o.changed[l] = struct{}{}
 		delete(o.pending, key)
 		o.counts[l.channel]--
 		o.lanes[l] = slices.DeleteFunc(o.lanes[l], func(e *entry) bool { return e == old })
@@ -139,10 +151,31 @@ func (o *outbox) putEntry(key string, n *jv1.Notification, create, mod int64) {
 		return
 	}
 	e, l := &entry{key: key, n: n, create: create, mod: mod}, laneOf(n)
+	o.changed[l] = struct{}{}
 	o.pending[key] = e
 	o.counts[l.channel]++
 	at, _ := slices.BinarySearchFunc(o.lanes[l], e, inOrder)
 	o.lanes[l] = slices.Insert(o.lanes[l], at, e)
+}
+
+// takeChanged returns the lanes to look at again; all tells that these are all there are.
+func (o *outbox) takeChanged() (lanes iter.Seq[lane], all bool) {
+	if o.allChanged {
+		o.allChanged = false
+		clear(o.changed)
+		return maps.Keys(o.lanes), true
+	}
+	changed := o.changed
+	o.changed = map[lane]struct{}{}
+	return maps.Keys(changed), false
+}
+
+// head is the entry of a lane whose turn it is; nil when the lane is empty.
+func (o *outbox) head(l lane) *entry {
+	if entries := o.lanes[l]; len(entries) > 0 {
+		return entries[0]
+	}
+	return nil
 }
 
 // ended tells whether nothing is to be done about a notification any more.
