@@ -68,14 +68,22 @@ func fullDisk(dir string) {
 		fatal("put", err)
 	}
 	watch := node.Client().Watch(context.Background(), "before")
+	lease, err := node.Client().Grant(context.Background(), 60)
+	if err != nil {
+		fatal("grant", err)
+	}
+	alive, err := node.Client().KeepAlive(context.Background(), lease.ID)
+	if err != nil {
+		fatal("keep alive", err)
+	}
 	signal.Ignore(syscall.SIGXFSZ)
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 1, Max: 1}); err != nil {
 		fatal("setrlimit", err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	_, err = node.Client().Put(ctx, "after", "1")
-	fmt.Println("put failed:", err != nil)
+	fmt.Println("put failed:", errors.Is(err, etcdnode.ErrClosed), errors.Is(err, etcdnode.ErrHalted))
 	select {
 	case <-node.Done():
 		fmt.Println("node ended:", errors.Is(node.Err(), etcdnode.ErrHalted), node.Err())
@@ -84,7 +92,9 @@ func fullDisk(dir string) {
 	}
 	for range watch { // until it is closed
 	}
-	fmt.Println("watch closed: true")
+	for range alive {
+	}
+	fmt.Println("watch and lease closed: true")
 	began := time.Now()
 	err = node.Close()
 	fmt.Println("close:", errors.Is(err, etcdnode.ErrHalted), time.Since(began) < time.Second)
@@ -182,9 +192,9 @@ func TestFullDiskEndsTheNodeNotTheProcess(t *testing.T) {
 		t.Fatalf("the process died with its etcd: %v\n%s", err, out)
 	}
 	for _, want := range []string{
-		"put failed: true",
+		"put failed: true true",
 		"node ended: true etcd halted: failed to save Raft hard state and entries",
-		"watch closed: true",
+		"watch and lease closed: true",
 		"close: true true",
 		"lock kept: true",
 	} {

@@ -18,6 +18,9 @@ var (
 	// ErrCloseTimeout says that etcd did not stop within Options.CloseTimeout. Its files stay locked until it does
 	// or the process ends.
 	ErrCloseTimeout = errors.New("etcd did not stop in time")
+	// ErrClosed says that a call came after the end of the node, or was cut off by it: then its outcome is unknown.
+	// Its gRPC code is Unavailable.
+	ErrClosed = errors.New("embedded etcd is closed")
 	// ErrOptions says that a node can't be started with these Options.
 	ErrOptions = errors.New("invalid options of the embedded etcd")
 )

@@ -5,6 +5,9 @@
 // told by Done and Err, it does not end the process; Close is bounded, may be called twice, and ends every watch and
 // lease of the client.
 //
+// What it can't hold together: a damaged page inside the database makes bbolt panic on a goroutine of its own, which ends
+// the process with bbolt's message.
+//
 // It never decides what is stored, never runs on data that etcd calls corrupt, and never listens beyond this machine.
 package etcdnode
 
@@ -30,6 +33,7 @@ type Node struct {
 	socket  string
 	etcd    *embed.Etcd
 	client  *clientv3.Client
+	gate    *gate
 	halt    *halt
 	ready   time.Duration
 	// busy says that etcd may still have files of the data directory open, so that the lock must stay.
@@ -63,6 +67,7 @@ func Start(ctx context.Context, options Options) (*Node, error) {
 		options: o,
 		log:     o.Logger,
 		lock:    lock,
+		gate:    newGate(),
 		halt:    newHalt(),
 		phase:   new(phase),
 		closing: make(chan struct{}),
@@ -82,8 +87,11 @@ func Start(ctx context.Context, options Options) (*Node, error) {
 }
 
 // Client is an etcd client that calls this member in process. It serves keys, leases, watches and maintenance; calls
-// that need an address, as Endpoints or Dial do, don't work with it. It ends with the node: its watches and
-// keep-alives are closed by Close and when the node ends by itself. Don't close it.
+// that need an address, as Endpoints and Dial do, don't work with it. It ends with the node, by Close and when the node
+// ends by itself: its watches and keep-alives are closed, and calls return ErrClosed. Don't close it.
+//
+// Unlike a client over the network it never tries again by itself: on a member of a cluster a read may fail with
+// "leader changed".
 func (n *Node) Client() *clientv3.Client { return n.client }
 
 // Endpoint is the address of the node's client socket in the form etcdctl and clientv3 take. Only this machine's user
@@ -136,6 +144,7 @@ func (n *Node) watch() {
 		return
 	}
 	n.log.Error("embedded etcd ended by itself", telemetry.KeyDir, n.options.DataDir, telemetry.KeyError, err)
+	n.gate.shut(err)
 	n.end(err)
 	// Ends every watch and keep-alive, so that their owners notice. It may wait for calls that never return.
 	_ = n.client.Close()

@@ -3,6 +3,8 @@ package etcdnode_test
 import (
 	"context"
 	"errors"
+	"io"
+	"sync"
 	"testing"
 	"time"
 
@@ -128,4 +130,115 @@ func get(tb testing.TB, client *clientv3.Client, key string) string {
 		return ""
 	}
 	return string(answer.Kvs[0].Value)
+}
+
+// Whoever is late must get an error soon, not an answer, a crash or silence.
+func TestCallsAfterClose(t *testing.T) {
+	node := etcdtest.StartSingle(t)
+	client := node.Client()
+	lease, err := client.Grant(t.Context(), 60)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, client, "a", "1")
+	if err := node.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, call := range map[string]func(context.Context) error{
+		"get": func(ctx context.Context) error { _, err := client.Get(ctx, "a"); return err },
+		"serializable get": func(ctx context.Context) error {
+			_, err := client.Get(ctx, "a", clientv3.WithSerializable())
+			return err
+		},
+		"put":    func(ctx context.Context) error { _, err := client.Put(ctx, "a", "2"); return err },
+		"delete": func(ctx context.Context) error { _, err := client.Delete(ctx, "a"); return err },
+		"txn": func(ctx context.Context) error {
+			_, err := client.Txn(ctx).Then(clientv3.OpGet("a")).Commit()
+			return err
+		},
+		"compact":    func(ctx context.Context) error { _, err := client.Compact(ctx, 1); return err },
+		"grant":      func(ctx context.Context) error { _, err := client.Grant(ctx, 5); return err },
+		"keep alive": func(ctx context.Context) error { _, err := client.KeepAliveOnce(ctx, lease.ID); return err },
+		"revoke":     func(ctx context.Context) error { _, err := client.Revoke(ctx, lease.ID); return err },
+		"watch": func(ctx context.Context) error {
+			for answer := range client.Watch(ctx, "a") {
+				if len(answer.Events) > 0 {
+					return nil
+				}
+			}
+			return errors.Join(etcdnode.ErrClosed, ctx.Err()) // the channel is closed
+		},
+		"snapshot": func(ctx context.Context) error {
+			snapshot, err := client.Snapshot(ctx)
+			if err != nil {
+				return err
+			}
+			_, err = io.Copy(io.Discard, snapshot)
+			return errors.Join(err, snapshot.Close())
+		},
+		"space":   func(context.Context) error { _, err := node.Space(); return err },
+		"reclaim": func(ctx context.Context) error { _, err := node.Reclaim(ctx); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			answer := make(chan error, 1)
+			go func() { answer <- call(ctx) }()
+			select {
+			case err := <-answer:
+				if !errors.Is(err, etcdnode.ErrClosed) {
+					t.Errorf("after Close: %v, want ErrClosed", err)
+				}
+			case <-time.After(6 * time.Second):
+				t.Error("after Close: silence")
+			}
+		})
+	}
+}
+
+// Closing while everybody calls must neither crash nor hang.
+func TestCloseUnderLoad(t *testing.T) {
+	node := etcdtest.StartSingle(t)
+	client := node.Client()
+	var callers sync.WaitGroup
+	calls := []func(context.Context) error{
+		func(ctx context.Context) error { _, err := client.Get(ctx, "a"); return err },
+		func(ctx context.Context) error {
+			_, err := client.Get(ctx, "a", clientv3.WithSerializable())
+			return err
+		},
+		func(ctx context.Context) error { _, err := client.Put(ctx, "a", "1"); return err },
+		func(ctx context.Context) error { _, err := client.Grant(ctx, 60); return err },
+		func(ctx context.Context) error {
+			snapshot, err := client.Snapshot(ctx)
+			if err != nil {
+				return err
+			}
+			_, err = io.Copy(io.Discard, snapshot)
+			return errors.Join(err, snapshot.Close())
+		},
+	}
+	begun := make(chan struct{}, len(calls))
+	for i, call := range calls {
+		callers.Go(func() {
+			for first := true; ; first = false {
+				if err := call(context.Background()); err != nil {
+					if !errors.Is(err, etcdnode.ErrClosed) {
+						t.Errorf("call %d ended with %v, want ErrClosed", i, err)
+					}
+					return
+				}
+				if first {
+					begun <- struct{}{}
+				}
+			}
+		})
+	}
+	for range calls {
+		<-begun
+	}
+	if err := node.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	callers.Wait()
 }

@@ -10,7 +10,6 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
-	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 )
 
 // start runs etcd until it is ready. When it fails it has stopped etcd again, or has set busy.
@@ -34,7 +33,7 @@ func (n *Node) start(ctx context.Context) error {
 	if err := n.run(ctx, config, single); err != nil {
 		return err
 	}
-	n.client = v3client.New(n.etcd.Server)
+	n.client = newClient(n.etcd.Server, n.gate)
 	return n.confirm(ctx)
 }
 
@@ -116,6 +115,7 @@ func (n *Node) stop() error {
 	go func() {
 		defer close(stopped)
 		if n.client != nil {
+			<-n.gate.shut(nil)
 			_ = n.client.Close() // always reports the cancelled context
 		}
 		stopEtcd(n.etcd)

@@ -56,7 +56,11 @@ func (n *Node) Status() Status {
 }
 
 // Space measures what decides about further writes. It is cheap enough to be called every second, not for every write.
+// After the end of the node it returns ErrClosed.
 func (n *Node) Space() (Space, error) {
+	if err := n.gate.check(); err != nil {
+		return Space{}, err
+	}
 	free, err := FreeDisk(n.options.DataDir)
 	if err != nil {
 		return Space{}, err
@@ -78,8 +82,7 @@ func (n *Node) Reclaim(ctx context.Context) (int64, error) {
 	if _, err := n.client.Compact(ctx, revision, clientv3.WithCompactPhysical()); err != nil && !errors.Is(err, rpctypes.ErrCompacted) {
 		return 0, fmt.Errorf("dropping revisions before %d: %w", revision, err)
 	}
-	// Not through the client: its in-process form has no health server to inform and crashes there.
-	if err := n.etcd.Server.Defragment(); err != nil {
+	if _, err := n.client.Defragment(ctx, n.Endpoint()); err != nil {
 		return 0, fmt.Errorf("rewriting the database: %w", err)
 	}
 	after := n.Status()
