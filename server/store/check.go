@@ -35,7 +35,8 @@ func (t Txn) check() error {
 }
 
 // undoesItself tells whether the compares can't hold right after the transaction was committed, so that it can't
-// happen twice in a row and a read of its compares shows that it has not happened yet.
+// happen twice in a row and a read of its compares shows that it has not happened yet. That supposes that somebody has
+// seen the revisions that are compared: none of them is still to come.
 func (t Txn) undoesItself() bool {
 	for _, c := range t.If {
 		for _, op := range t.Then {

@@ -53,7 +53,7 @@ func (s *Store) logAnswers(err error) {
 func (s *Store) probe() error {
 	ctx, cancel := context.WithTimeout(s.closing, s.opts.Stale/2)
 	defer cancel()
-	before, asked := s.hub.current.Load().revision, s.opts.Now()
+	before, wall, asked := s.hub.current.Load().revision, s.opts.Now(), time.Now()
 	query := exactly(RestoreEpochKey())
 	query.KeysOnly = true
 	page, err := s.opts.Backend.Range(ctx, query)
@@ -68,7 +68,7 @@ func (s *Store) probe() error {
 		s.endWatch(errSilent)
 		return errSilent
 	}
-	s.heard.now(asked)
+	s.heard.at(wall, asked)
 	return nil
 }
 

@@ -10,41 +10,92 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
+	"github.com/jurymast/jurymast/server/etcdnode/etcdtest"
 	"github.com/jurymast/jurymast/server/store"
 	"github.com/jurymast/jurymast/server/store/storetest"
 )
 
 func TestCompactionIsBridgedByAList(t *testing.T) {
-	bubble(t, store.Options{}, func(t *testing.T, m *store.Memory, f *storetest.Faulty, s *store.Store) {
-		sub := s.Subscribe([]string{store.Providers}, store.Cursor{})
-		defer sub.Close()
-		for _, name := range []string{"changed", "deleted", "same", "recreated"} {
-			put(t, s, name)
-		}
-		synctest.Wait()
-		want(t, sub, "reset +changed +deleted +same +recreated")
-		f.SetDown(true)
-		for _, op := range []store.Op{
-			store.Delete(store.ProviderKey("recreated")), store.Put(store.ProviderKey("recreated"), provider("recreated")),
-			store.Put(store.ProviderKey("changed"), provider("new")), store.Put(store.ProviderKey("added"), provider("added")),
-			store.Put(store.ProviderKey("unseen"), provider("unseen")), store.Delete(store.ProviderKey("unseen")),
-			store.Delete(store.ProviderKey("deleted")),
-		} {
-			if _, err := m.Commit(t.Context(), store.Txn{Then: []store.Op{op}}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := m.Compact(m.Revision()); err != nil {
+	t.Run("memory", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			m := store.NewMemory(store.MemoryOptions{})
+			defer m.Close()
+			bridgeCompaction(t, m, m.Compact)
+		})
+	})
+	t.Run("etcd", func(t *testing.T) {
+		client := etcdtest.StartSingle(t).Client()
+		e := store.NewEtcd(store.EtcdOptions{Client: client})
+		defer e.Close()
+		bridgeCompaction(t, e, func(revision int64) error {
+			_, err := client.Compact(t.Context(), revision)
+			return err
+		})
+	})
+}
+
+func bridgeCompaction(t *testing.T, b store.Backend, compact func(int64) error) {
+	f := storetest.NewFaulty(b)
+	defer f.Close()
+	s := store.New(store.Options{Backend: f})
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var last int64
+	for _, name := range []string{"changed", "deleted", "same", "recreated"} {
+		last = put(t, s, name)
+	}
+	if err := s.WaitRevision(t.Context(), last); err != nil {
+		t.Fatal(err)
+	}
+	sub := s.Subscribe([]string{store.Providers}, store.Cursor{})
+	defer sub.Close()
+	want(t, sub, "reset +changed +deleted +same +recreated")
+	f.SetDown(true)
+	for _, op := range []store.Op{
+		store.Delete(store.ProviderKey("recreated")), store.Put(store.ProviderKey("recreated"), provider("recreated")),
+		store.Put(store.ProviderKey("changed"), provider("new")), store.Put(store.ProviderKey("added"), provider("added")),
+		store.Put(store.ProviderKey("unseen"), provider("unseen")), store.Delete(store.ProviderKey("unseen")),
+		store.Delete(store.ProviderKey("deleted")),
+	} {
+		result, err := b.Commit(t.Context(), store.Txn{Then: []store.Op{op}})
+		if err != nil {
 			t.Fatal(err)
 		}
-		f.SetDown(false)
-		u := want(t, sub, "+recreated +changed +added -deleted")
-		if u.Cursor != s.Cursor() || u.Cursor.Revision != m.Revision() {
-			t.Errorf("cursor %+v, store at %d", u.Cursor, m.Revision())
+		last = result.Revision
+	}
+	if err := compact(last); err != nil {
+		t.Fatal(err)
+	}
+	f.SetDown(false)
+	if u := want(t, sub, "+recreated +changed +added -deleted"); u.Cursor != s.Cursor() || u.Cursor.Revision != last {
+		t.Errorf("cursor %+v, store at %d", u.Cursor, last)
+	}
+	put(t, s, "later")
+	want(t, sub, "+later")
+}
+
+// TestForeignRevisionsAreReached: in a cluster that is shared with others, the mirror gets past what they do.
+func TestForeignRevisionsAreReached(t *testing.T) {
+	client := etcdtest.StartSingle(t).Client()
+	e := store.NewEtcd(store.EtcdOptions{Client: client})
+	defer e.Close()
+	s := start(t, e)
+	for range 3 {
+		resp, err := client.Put(t.Context(), "/foreign/key", "x")
+		if err != nil {
+			t.Fatal(err)
 		}
-		put(t, s, "later")
-		want(t, sub, "+later")
-	})
+		began := time.Now()
+		if err := s.WaitRevision(t.Context(), resp.Header.Revision); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > 4*time.Second { // by itself the watch would ask after 5 s
+			t.Errorf("reached after %v", took)
+		}
+	}
+	s.Close()
 }
 
 // TestSweepFindsWhatTheWatchLost: an event that never comes costs latency, not correctness.

@@ -149,13 +149,18 @@ func (h *hub) append(b *batch) {
 			g.wakeAll()
 		}
 	}
+	if len(h.ring) > h.limits.batches || h.bytes > h.limits.bytes {
+		h.trim()
+	}
+}
+
+// trim forgets an eighth more than it must, as every group has to be looked at. The newest batch always stays.
+func (h *hub) trim() {
+	batches, bytes := h.limits.batches-h.limits.batches/8, h.limits.bytes-h.limits.bytes/8
 	drop := 0
-	for ; len(h.ring)-drop > h.limits.batches || h.bytes > h.limits.bytes && len(h.ring)-drop > 1; drop++ {
+	for ; drop < len(h.ring)-1 && (len(h.ring)-drop > batches || h.bytes > bytes); drop++ {
 		h.bytes -= h.ring[drop].size
 		h.floor = h.ring[drop].revision
-	}
-	if drop == 0 {
-		return
 	}
 	clear(h.ring[:drop]) // the array lives on, what it held must not
 	h.ring = h.ring[drop:]

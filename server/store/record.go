@@ -16,7 +16,7 @@ type record struct {
 	problem     error
 }
 
-// Problem is a stored record that can't be read. It is left untouched.
+// Problem is a mirrored record that can't be read. It is left untouched.
 type Problem struct {
 	// Key of the record.
 	Key string

@@ -72,7 +72,7 @@ func (s *Store) endWatch(reason error) {
 // apply takes a batch of the watch over.
 func (s *Store) apply(b Batch) {
 	if len(b.Changes) > 0 { // a member without a majority may still send bookmarks
-		s.heard.now(s.opts.Now())
+		s.heard.at(s.opts.Now(), time.Now())
 	}
 	snap := s.hub.current.Load()
 	if b.Revision <= snap.revision {
@@ -151,7 +151,7 @@ func (s *Store) relist(ctx context.Context) error {
 	})
 	slices.SortStableFunc(diff.events, func(a, b Event) int { return cmp.Compare(a.ModRevision, b.ModRevision) })
 	s.report(diff.found)
-	s.heard.now(s.opts.Now())
+	s.heard.at(s.opts.Now(), time.Now())
 	s.hub.publish(fresh.done(revision), &batch{revision: revision, events: diff.events, size: diff.size, whole: true},
 		old.revision == 0 || revision < old.revision || contradicts)
 	return nil
@@ -164,10 +164,11 @@ type heard struct {
 	elapsed time.Time // to measure with, monotonic
 }
 
-func (h *heard) now(wall time.Time) {
+// at notes a sign of life: the time on the wall clock and on the monotonic one.
+func (h *heard) at(wall, elapsed time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.wall, h.elapsed = wall, time.Now()
+	h.wall, h.elapsed = wall, elapsed
 }
 
 func (h *heard) last() (wall time.Time, ago time.Duration) {

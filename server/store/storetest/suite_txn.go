@@ -3,10 +3,12 @@ package storetest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jurymast/jurymast/server/store"
 )
@@ -27,6 +29,7 @@ var txnTests = map[string]func(*testing.T, *subject){
 	"ValuesAreKeptAsTheyAre":        testValues,
 	"CompareAndPutLosesNoUpdate":    testCounter,
 	"EndedContextIsCertainlyNotRun": testEndedContext,
+	"UnknownIsNotCalledCertain":     testTornContexts,
 }
 
 func testRevisions(t *testing.T, s *subject) {
@@ -283,5 +286,31 @@ func testEndedContext(t *testing.T, s *subject) {
 	wantError(t, err, store.ErrUnavailable)
 	if e := s.get(t, "a"); e.ModRevision != 0 {
 		t.Errorf("committed: %+v", e)
+	}
+}
+
+// testTornContexts ends contexts at random moments of their transactions: what was answered must be true in the end,
+// and what was not answered is unknown.
+func testTornContexts(t *testing.T, s *subject) {
+	const rounds = 200
+	answers := make([]error, rounds)
+	results := make([]store.Result, rounds)
+	for i := range rounds {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*10*time.Microsecond)
+		results[i], answers[i] = s.Backend.Commit(ctx, store.Txn{Then: []store.Op{put(fmt.Sprint("torn/", i), "x")}})
+		cancel()
+	}
+	known := func(i int) bool { return !errors.Is(answers[i], store.ErrUnknown) }
+	for i := range rounds {
+		e := s.get(t, fmt.Sprint("torn/", i))
+		switch {
+		case answers[i] == nil && (!results[i].Committed || e.ModRevision != results[i].Revision):
+			t.Errorf("%d: told %+v, stored %+v", i, results[i], e)
+		case answers[i] != nil && known(i):
+			wantError(t, answers[i], store.ErrUnavailable)
+			if e.ModRevision != 0 {
+				t.Errorf("%d: told %v, stored %+v", i, answers[i], e)
+			}
+		}
 	}
 }
