@@ -197,7 +197,9 @@ func TestWaitingForEtcd(t *testing.T) {
 		t.Errorf("info: %d", got)
 	}
 	cancel()
-	<-ended
+	if err := <-ended; err == nil {
+		t.Error("a start that was given up succeeded")
+	}
 }
 
 // TestReplicasOnAnExternalCluster runs two servers on three members: one applies, the other is asked; one goes, the other

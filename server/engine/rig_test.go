@@ -107,7 +107,7 @@ func inBubble(t *testing.T, f func(t *testing.T, r *rig)) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		backend := store.NewMemory(store.MemoryOptions{})
-		r := newRig(t, ctx, backend)
+		r := newRig(ctx, t, backend)
 		defer func() {
 			r.first.kill()
 			cancel()
@@ -119,7 +119,7 @@ func inBubble(t *testing.T, f func(t *testing.T, r *rig)) {
 	})
 }
 
-func newRig(t testing.TB, ctx context.Context, backend store.Backend) *rig {
+func newRig(ctx context.Context, t testing.TB, backend store.Backend) *rig {
 	r := &rig{t: t, backend: backend, ctx: ctx, sink: &sink{}, probes: &probes{count: map[string]int{}}}
 	r.first = r.replica("one", backend)
 	return r

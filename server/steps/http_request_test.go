@@ -148,7 +148,7 @@ func TestTheRequestIsWhatTheRunbookSays(t *testing.T) {
 	if ev.Kind != okEv || len(ev.Output["result"]) > 4096 {
 		t.Fatalf("%v, %d bytes kept", ev.Kind, len(ev.Output["result"]))
 	}
-	if got.Method != "PATCH" || got.URL.Path != "/hook" || got.Header.Get("X-Run") != "r-1" || body != "service chat" ||
+	if got.Method != http.MethodPatch || got.URL.Path != "/hook" || got.Header.Get("X-Run") != "r-1" || body != "service chat" ||
 		got.Header.Get("Authorization") != "Bearer s3cret" || got.Header.Get("Idempotency-Key") != "r-1.call" {
 		t.Errorf("request %v %v %q", got.URL, got.Header, body)
 	}

@@ -42,7 +42,7 @@ type app struct {
 func newApp(route func() (client.State, bool), providers ...*provider) *app {
 	a := &app{
 		route: route, bases: map[string]string{}, byName: map[string]int{},
-		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: patience},
+		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
 	}
 	for _, p := range providers {
 		a.bases[p.name] = p.baseURL()
@@ -105,7 +105,15 @@ func (a *app) release(now time.Time) {
 }
 
 func (a *app) send(to string) error {
-	resp, err := a.http.Post(a.bases[to]+"/chat/completions", "application/json", strings.NewReader(`{"model":"demo","messages":[]}`))
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	body := strings.NewReader(`{"model":"demo","messages":[]}`)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.bases[to]+"/chat/completions", body)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := a.http.Do(req)
 	if err != nil {
 		return err
 	}

@@ -34,14 +34,18 @@ type daemon struct {
 // newDaemon chooses ports once, so that a restarted server is found where it was.
 func newDaemon(command func(args ...string) *exec.Cmd, dir string) (*daemon, error) {
 	d := &daemon{command: command, dir: dir, log: &tail{}}
-	for _, addr := range []*string{&d.grpc, &d.http} {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
-		}
-		defer ln.Close()
-		*addr = ln.Addr().String()
+	var first, second net.Listener
+	var err error
+	if first, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		return nil, fmt.Errorf("find a free port: %w", err)
 	}
+	defer first.Close()
+	// The first stays open meanwhile, or both could be given the same port.
+	if second, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		return nil, fmt.Errorf("find a free port: %w", err)
+	}
+	defer second.Close()
+	d.grpc, d.http = first.Addr().String(), second.Addr().String()
 	return d, nil
 }
 
@@ -143,7 +147,7 @@ func self(args ...string) *exec.Cmd {
 	if err != nil {
 		path = os.Args[0]
 	}
-	return exec.Command(path, append([]string{"daemon"}, args...)...)
+	return exec.CommandContext(context.Background(), path, append([]string{"daemon"}, args...)...)
 }
 
 // tail keeps the end of what is written to it.
