@@ -1,0 +1,245 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+
+	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/runbooks"
+)
+
+func (a *App) getCommand() *cobra.Command {
+	var revision int64
+	cmd := &cobra.Command{
+		Use:   "get KIND[/NAME] [NAME...]",
+		Short: "Show what is declared: providers, services, detectors, channels, runbooks, triggers, all",
+		Long: "Show what is declared. KIND is provider, service, detector, channel or runbook, or `all` of them; beside these\n" +
+			"`triggers` and `runs` are listed, too. `-o yaml` prints files that `jurymast apply` takes.",
+		Example: examples(
+			"jurymast get services", "all services",
+			"jurymast get runbook ai-provider-outage -o yaml", "one runbook as a file",
+			"jurymast get all -o yaml > backup.yaml", "everything, to be applied elsewhere",
+			"jurymast get runbook/fail-back --version 3 -o yaml", "an older version",
+		),
+		GroupID:           groupDeclare,
+		ValidArgsFunction: a.completeKindNames,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			kind, names, err := kindAndNames(args)
+			if err != nil {
+				return err
+			}
+			switch kind {
+			case "all":
+				return a.getAll(cmd.Context())
+			case "run", "runs":
+				if len(names) == 1 {
+					return a.describeRun(cmd.Context(), names[0])
+				}
+				runs, err := a.listRuns(cmd.Context(), &jv1.ListRunsRequest{}, 50)
+				if err != nil {
+					return err
+				}
+				return a.showRuns(runs)
+			case "trigger", "triggers":
+				return a.getTriggers(cmd.Context(), names)
+			}
+			k, ok := kindOf(kind)
+			if !ok {
+				return usage("there is no kind %q; there are %s, triggers, runs and all", kind, strings.Join(kindNames(), ", "))
+			}
+			if revision != 0 {
+				return a.getRunbookVersion(cmd.Context(), k, names, revision)
+			}
+			return a.getResources(cmd.Context(), k, names)
+		},
+	}
+	cmd.Flags().Int64Var(&revision, "version", 0, "older `version` of a runbook; zero: the newest")
+	return cmd
+}
+
+// kindAndNames reads `KIND [NAME...]` or `KIND/NAME...`, all of one kind.
+func kindAndNames(args []string) (kind string, names []string, err error) {
+	if len(args) == 0 {
+		return "", nil, usage("KIND is missing; there are %s, triggers, runs and all", strings.Join(kindNames(), ", "))
+	}
+	kind, name, slash := strings.Cut(args[0], "/")
+	if !slash {
+		return kind, args[1:], nil
+	}
+	names = append(names, name)
+	for _, arg := range args[1:] {
+		other, name, slash := strings.Cut(arg, "/")
+		if !slash || other != kind {
+			return "", nil, usage("%q: want %s/NAME, like the others", arg, kind)
+		}
+		names = append(names, name)
+	}
+	return kind, names, nil
+}
+
+func (a *App) getResources(ctx context.Context, k resourceKind, names []string) error {
+	api, err := a.api()
+	if err != nil {
+		return err
+	}
+	var list []*jv1.Resource
+	if len(names) == 0 {
+		if list, err = k.all(ctx, api); err != nil {
+			return err
+		}
+	}
+	for _, n := range names {
+		r, err := k.get(ctx, api, n)
+		if err != nil {
+			return err
+		}
+		list = append(list, r)
+	}
+	return a.showResources(k, list, len(names) == 1)
+}
+
+func (a *App) getRunbookVersion(ctx context.Context, k resourceKind, names []string, version int64) error {
+	if k.name != "runbook" || len(names) != 1 {
+		return usage("--version wants the name of one runbook")
+	}
+	api, err := a.api()
+	if err != nil {
+		return err
+	}
+	rb, err := api.GetRunbook(ctx, &jv1.GetRunbookRequest{Name: names[0], Version: version})
+	if err != nil {
+		return err
+	}
+	return a.showResources(k, []*jv1.Resource{{Kind: &jv1.Resource_Runbook{Runbook: rb}}}, true)
+}
+
+func (a *App) showResources(k resourceKind, list []*jv1.Resource, single bool) error {
+	t := &table{columns: k.columns}
+	var names []named
+	for _, r := range list {
+		t.add(k.cells(a, r)...)
+		names = append(names, named{k.name, runbooks.NameOf(r)})
+	}
+	message := func() proto.Message {
+		if single {
+			return inner(list[0])
+		}
+		return k.list(list)
+	}
+	return a.show(result{
+		message: message(), names: names,
+		yaml: func() ([]byte, error) { return manifestOf(list) },
+		text: func() error { return a.showTable(t, "There are no "+k.plural+".") },
+	})
+}
+
+// getAll shows every resource, kind by kind.
+func (a *App) getAll(ctx context.Context) error {
+	api, err := a.api()
+	if err != nil {
+		return err
+	}
+	var everything []*jv1.Resource
+	var parts []part
+	var names []named
+	var tables []*table
+	for _, k := range kinds() {
+		list, err := k.all(ctx, api)
+		if err != nil {
+			return err
+		}
+		everything = append(everything, list...)
+		p := part{name: k.plural}
+		t := &table{columns: k.columns}
+		for _, r := range list {
+			p.many = append(p.many, inner(r))
+			names = append(names, named{k.name, runbooks.NameOf(r)})
+			t.add(k.cells(a, r)...)
+		}
+		parts, tables = append(parts, p), append(tables, t)
+	}
+	return a.show(result{
+		names: names,
+		json:  func() ([]byte, error) { return compose(parts...) },
+		yaml:  func() ([]byte, error) { return manifestOf(everything) },
+		text: func() error {
+			tables = keep(tables, func(t *table) bool { return len(t.rows) > 0 })
+			if len(tables) == 0 {
+				a.say("Nothing is declared yet.")
+			}
+			for i, t := range tables {
+				if i > 0 {
+					if err := a.printf("\n"); err != nil {
+						return err
+					}
+				}
+				if err := a.showTable(t, ""); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	})
+}
+
+// getTriggers lists triggers, or those of the given services.
+func (a *App) getTriggers(ctx context.Context, services []string) error {
+	api, err := a.api()
+	if err != nil {
+		return err
+	}
+	if len(services) == 0 {
+		services = []string{""}
+	}
+	var list []*jv1.Trigger
+	for _, s := range services {
+		res, err := api.ListTriggers(ctx, &jv1.ListTriggersRequest{Service: s, PageSize: 100})
+		if err != nil {
+			return err
+		}
+		list = append(list, res.GetTriggers()...)
+	}
+	t := &table{columns: []column{
+		{title: "TRIGGER"}, {title: "SERVICE"}, {title: "CAUSE"}, {title: "STATE", tint: tintState}, {title: "BECAME", elastic: true}, {title: "AGE"},
+	}}
+	var names []named
+	for _, tr := range list {
+		var became []string
+		for _, o := range tr.GetOutcomes() {
+			became = append(became, outcomeText(o))
+		}
+		t.add(tr.GetName(), tr.GetService(), cause(tr), word(tr.GetState()), dash(strings.Join(became, "; ")), a.moment(tr.GetCreateTime()))
+		names = append(names, named{"trigger", tr.GetName()})
+	}
+	return a.show(result{
+		message: &jv1.ListTriggersResponse{Triggers: list}, names: names,
+		text: func() error { return a.showTable(t, "Nothing asked for a run yet.") },
+	})
+}
+
+func cause(t *jv1.Trigger) string {
+	text := strings.ToLower(word(t.GetCause()))
+	if t.GetProvider() != "" && t.GetHealth() != jv1.HealthState_HEALTH_STATE_UNSPECIFIED {
+		text = fmt.Sprintf("%s %s", t.GetProvider(), strings.ToLower(word(t.GetHealth())))
+	}
+	return text
+}
+
+// completeKindNames completes a kind, then the names of its resources.
+func (a *App) completeKindNames(cmd *cobra.Command, args []string, part string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		return append(kindNames(), "triggers", "runs", "all"), cobra.ShellCompDirectiveNoFileComp
+	}
+	k, ok := kindOf(args[0])
+	if !ok {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.completeAt(len(args), func(ctx context.Context, api *api, _ []string) ([]string, error) {
+		page, _, err := k.page(ctx, api, maxPage, "")
+		return unwrap(page, runbooks.NameOf), err
+	})(cmd, args, part)
+}

@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+
+	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+)
+
+// did shows that a change was made: `kind/name verb`.
+func (a *App) did(m proto.Message, what named, verb string) error {
+	return a.show(result{
+		message: m, names: []named{what},
+		text: func() error { return a.printf("%s/%s %s\n", what.kind, what.name, verb) },
+	})
+}
+
+// steering is what is common to the commands that change a run.
+type steering struct {
+	use, short string
+	example    []string
+	verb       string
+	group      string
+	flags      func(cmd *cobra.Command)
+	act        func(ctx context.Context, api *api, run *jv1.Run, reason string) (*jv1.Run, error)
+}
+
+func (a *App) steerCommand(s steering) *cobra.Command {
+	var reason string
+	var wait waitFlags
+	cmd := &cobra.Command{
+		Use: s.use + " RUN --reason TEXT", Short: s.short, Example: examples(s.example...), GroupID: s.group,
+		Args: exactArgs("RUN"), ValidArgsFunction: a.completeLiveRuns,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			run, err := a.findRun(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			api, err := a.api()
+			if err != nil {
+				return err
+			}
+			after, err := s.act(cmd.Context(), api, run, reason)
+			if err != nil {
+				return err
+			}
+			if !wait.wait {
+				return a.did(after, named{"run", after.GetName()}, s.verb+", now "+word(after.GetState()))
+			}
+			a.say("run/%s %s", after.GetName(), s.verb)
+			return a.waitForRun(cmd.Context(), after.GetName(), wait)
+		},
+	}
+	reasonFlag(cmd, &reason)
+	wait.register(cmd, "wait until the run ends or waits for a human again; the exit status says which")
+	if s.flags != nil {
+		s.flags(cmd)
+	}
+	return cmd
+}
+
+func (a *App) runCancelCommand() *cobra.Command {
+	return a.steerCommand(steering{
+		use: "cancel", short: "End a run; what it did is undone where the runbook says so", verb: "cancel requested",
+		example: []string{"jurymast run cancel 7f3k2m --reason 'false alarm'", "by the end of its id"},
+		act: func(ctx context.Context, api *api, run *jv1.Run, reason string) (*jv1.Run, error) {
+			return api.CancelRun(ctx, &jv1.CancelRunRequest{Name: run.GetName(), Reason: reason})
+		},
+	})
+}
+
+func (a *App) runPauseCommand() *cobra.Command {
+	return a.steerCommand(steering{
+		use: "pause", short: "Hold a run before its next step", verb: "pause requested",
+		example: []string{"jurymast run pause 7f3k2m --reason 'let me look first'", "by the end of its id"},
+		act: func(ctx context.Context, api *api, run *jv1.Run, reason string) (*jv1.Run, error) {
+			return api.PauseRun(ctx, &jv1.PauseRunRequest{Name: run.GetName(), Reason: reason})
+		},
+	})
+}
+
+func (a *App) runResumeCommand() *cobra.Command {
+	var outcome string
+	return a.steerCommand(steering{
+		use: "resume", short: "Let a run go on that is paused or doesn't know what became of a call", verb: "resumed",
+		example: []string{
+			"jurymast run resume 7f3k2m --reason 'looked at it'", "a paused one",
+			"jurymast run resume 7f3k2m --outcome succeeded --reason 'the job is there'", "one whose call had no known end",
+		},
+		flags: func(cmd *cobra.Command) {
+			cmd.Flags().StringVar(&outcome, "outcome", "", "what became of the `call`: succeeded, failed, or repeat it with the same key")
+		},
+		act: func(ctx context.Context, api *api, run *jv1.Run, reason string) (*jv1.Run, error) {
+			decision, ok := map[string]jv1.OutcomeDecision{
+				"":          jv1.OutcomeDecision_OUTCOME_DECISION_UNSPECIFIED,
+				"succeeded": jv1.OutcomeDecision_OUTCOME_DECISION_SUCCEEDED,
+				"failed":    jv1.OutcomeDecision_OUTCOME_DECISION_FAILED,
+				"repeat":    jv1.OutcomeDecision_OUTCOME_DECISION_REPEAT,
+			}[outcome]
+			switch {
+			case !ok:
+				return nil, usage("--outcome is %q, want succeeded, failed or repeat", outcome)
+			case outcome == "" && run.GetWait() == jv1.RunWait_RUN_WAIT_OUTCOME_UNKNOWN:
+				return nil, usage("the run doesn't know what became of a call; find out and say it with --outcome succeeded, failed or repeat")
+			}
+			return api.ResumeRun(ctx, &jv1.ResumeRunRequest{Name: run.GetName(), Reason: reason, Outcome: decision})
+		},
+	})
+}
+
+// What a human approves is the question as it stood when they asked for it, so the decision is bound to that revision:
+// a run that went on meanwhile and asks something else is not approved by accident.
+func (a *App) decideCommand(use, short, verb string, approve bool, example ...string) *cobra.Command {
+	return a.steerCommand(steering{
+		use: use, short: short, verb: verb, group: groupSteer, example: example,
+		act: func(ctx context.Context, api *api, run *jv1.Run, reason string) (*jv1.Run, error) {
+			if run.GetWait() == jv1.RunWait_RUN_WAIT_APPROVAL {
+				a.say("%s for %s asks: %s", run.GetRunbook(), run.GetService(), oneLine(waitText(run)))
+			}
+			return api.DecideRun(ctx, &jv1.DecideRunRequest{
+				Name: run.GetName(), Approve: approve, Comment: reason, ExpectedRevision: run.GetRevision(),
+			})
+		},
+	})
+}
+
+func (a *App) approveCommand() *cobra.Command {
+	return a.decideCommand("approve", "Let a run do what it asks", "approved", true,
+		"jurymast approve 7f3k2m --reason 'azure-eu has room'", "by the end of its id, as `jurymast status` shows it",
+		"jurymast approve 7f3k2m --reason 'azure-eu has room' --wait", "and see it through")
+}
+
+func (a *App) rejectCommand() *cobra.Command {
+	return a.decideCommand("reject", "Don't let a run do what it asks; that ends it", "rejected", false,
+		"jurymast reject 7f3k2m --reason 'openai is back already'", "by the end of its id, as `jurymast status` shows it")
+}

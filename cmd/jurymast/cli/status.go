@@ -1,0 +1,173 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+)
+
+// picture is all that the status screen is made of.
+type picture struct {
+	info          *jv1.Info
+	states        []*jv1.ContinuityState
+	freshness     *jv1.Freshness
+	health        []*jv1.Health
+	runs          []*jv1.Run
+	triggers      []*jv1.Trigger
+	automation    []*jv1.Automation
+	notifications []*jv1.Notification
+}
+
+func (a *App) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status [SERVICE...]",
+		Short: "One screen: what is broken, what was done, what waits for you",
+		Long: "One screen: for each service the phase, the route and since when, the health of its providers, who has the\n" +
+			"route in force, and whether requests are queued; then the runs that wait for a human, with the command that\n" +
+			"answers, what is held back, and whether the machines are stopped.",
+		Example: examples(
+			"jurymast status", "everything",
+			"jurymast status chat", "one service",
+			"jurymast status -o json | jq -r '.continuity[] | select(.phase != \"PHASE_NORMAL\") | .service'", "services in trouble",
+		),
+		GroupID:           groupLook,
+		ValidArgsFunction: a.completeServices,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, problems, err := a.lookAround(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if err := p.only(args); err != nil {
+				return err
+			}
+			var names []named
+			for _, s := range p.states {
+				names = append(names, named{"service", s.GetService()})
+			}
+			if err := a.show(result{
+				json: p.json, names: names,
+				text: func() error { return a.print([]byte(a.renderStatus(p))) },
+			}); err != nil {
+				return err
+			}
+			a.warnOfSkew(p.info)
+			for _, err := range problems {
+				printFailure(a.Stderr, err)
+			}
+			if len(problems) > 0 {
+				return Exit(codeOf(problems[0]), nil)
+			}
+			return nil
+		},
+	}
+}
+
+// lookAround asks the server for everything. What it can't get is left out and told in problems, because half a screen
+// is better than none at three in the morning.
+func (a *App) lookAround(ctx context.Context) (p *picture, problems []error, err error) {
+	api, err := a.api()
+	if err != nil {
+		return nil, nil, err
+	}
+	states, err := api.ListContinuity(ctx, &jv1.ListContinuityRequest{})
+	if err != nil {
+		return nil, nil, err
+	}
+	p = &picture{states: states.GetStates(), freshness: states.GetFreshness()}
+	note := func(what string, err error) {
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", what, err))
+		}
+	}
+	p.info, err = api.GetInfo(ctx, &jv1.GetInfoRequest{})
+	note("the server itself", err)
+	health, err := api.ListHealth(ctx, &jv1.ListHealthRequest{})
+	note("health", err)
+	p.health = health.GetHealth()
+	runs, err := api.ListRuns(ctx, &jv1.ListRunsRequest{Live: true, PageSize: maxPage})
+	note("runs", err)
+	p.runs = runs.GetRuns()
+	triggers, err := api.ListTriggers(ctx, &jv1.ListTriggersRequest{Pending: true, PageSize: maxPage})
+	note("triggers", err)
+	p.triggers = triggers.GetTriggers()
+	automation, err := api.GetAutomation(ctx, &jv1.GetAutomationRequest{})
+	note("automation", err)
+	p.automation = automation.GetAutomation()
+	notifications, err := api.ListNotifications(ctx, &jv1.ListNotificationsRequest{PageSize: 100})
+	note("notifications", err)
+	for _, n := range notifications.GetNotifications() {
+		if undelivered(n) {
+			p.notifications = append(p.notifications, n)
+		}
+	}
+	return p, problems, nil
+}
+
+// maxPage is the most that a list returns at once.
+const maxPage = 1000
+
+// undelivered tells a message that did not reach its people: given up, or refused at least once.
+func undelivered(n *jv1.Notification) bool {
+	return n.GetState() == jv1.DeliveryState_DELIVERY_STATE_DEAD ||
+		n.GetState() == jv1.DeliveryState_DELIVERY_STATE_PENDING && n.GetLastError() != ""
+}
+
+// only keeps what is about the named services.
+func (p *picture) only(services []string) error {
+	if len(services) == 0 {
+		return nil
+	}
+	wanted := map[string]bool{}
+	for _, s := range services {
+		wanted[s] = true
+	}
+	p.states = keep(p.states, func(s *jv1.ContinuityState) bool { return wanted[s.GetService()] })
+	p.health = keep(p.health, func(h *jv1.Health) bool { return wanted[h.GetService()] })
+	p.runs = keep(p.runs, func(r *jv1.Run) bool { return wanted[r.GetService()] })
+	p.triggers = keep(p.triggers, func(t *jv1.Trigger) bool { return wanted[t.GetService()] })
+	p.automation = keep(p.automation, func(x *jv1.Automation) bool { return x.GetService() == "" || wanted[x.GetService()] })
+	p.notifications = keep(p.notifications, func(n *jv1.Notification) bool { return wanted[n.GetService()] })
+	for _, s := range p.states {
+		delete(wanted, s.GetService())
+	}
+	for _, s := range services {
+		if wanted[s] {
+			return Exit(ExitNotFound, errors.New("there is no service "+quoted(s)))
+		}
+	}
+	return nil
+}
+
+func keep[T any](in []T, wanted func(T) bool) []T {
+	var out []T
+	for _, x := range in {
+		if wanted(x) {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+func quoted(s string) string { return fmt.Sprintf("%q", s) }
+
+func (p *picture) json() ([]byte, error) {
+	parts := []part{
+		{name: "continuity", many: messages(p.states)},
+		{name: "health", many: messages(p.health)},
+		{name: "runs", many: messages(p.runs)},
+		{name: "triggers", many: messages(p.triggers)},
+		{name: "automation", many: messages(p.automation)},
+		{name: "undelivered_notifications", many: messages(p.notifications)},
+	}
+	if p.freshness != nil {
+		parts = append(parts, part{name: "freshness", one: p.freshness})
+	}
+	if p.info != nil {
+		parts = append(parts, part{name: "info", one: p.info})
+	}
+	return compose(parts...)
+}
