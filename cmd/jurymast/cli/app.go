@@ -94,7 +94,7 @@ func (a *App) root(extra ...Extension) *cobra.Command {
 	root.SetErr(a.Stderr)
 	root.SetIn(a.Stdin)
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.SetHelpCommandGroupID(groupTools)
+	root.SetHelpCommandGroupID(GroupTools)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		if words := cmd.Flags().Args(); cmd.HasSubCommands() && len(words) > 0 {
 			return unknownCommand(cmd, words[0])

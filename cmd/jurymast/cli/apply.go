@@ -27,7 +27,7 @@ func (a *App) applyCommand() *cobra.Command {
 			"jurymast apply -f dr/ --dry-run", "ask the server whether it would take a folder",
 			"jurymast get all -o yaml | jurymast --context other apply -f -", "copy everything to another installation",
 		),
-		GroupID: groupDeclare,
+		GroupID: GroupDeclare,
 		Args:    exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			documents, err := a.load(files)

@@ -15,7 +15,7 @@ func (a *App) auditCommand() *cobra.Command {
 			"jurymast audit", "the newest",
 			"jurymast audit --limit 1000 --time utc -o wide", "many, with the details",
 		),
-		GroupID: groupLook,
+		GroupID: GroupLook,
 		Args:    exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			api, err := a.api()
@@ -39,8 +39,14 @@ func (a *App) auditCommand() *cobra.Command {
 
 func (a *App) showAudit(events []*jv1.AuditEvent) error {
 	t := &table{columns: []column{
-		{title: "EVENT", wide: true}, {title: "ACTOR"}, {title: "ROLE", wide: true}, {title: "ACTION"}, {title: "TARGET"},
-		{title: "REASON", elastic: true}, {title: "DETAILS", wide: true}, {title: "AGE"},
+		{title: "EVENT", wide: true},
+		{title: "ACTOR"},
+		{title: "ROLE", wide: true},
+		{title: "ACTION"},
+		{title: "TARGET"},
+		{title: "REASON", elastic: true},
+		{title: "DETAILS", wide: true},
+		{title: "AGE"},
 	}}
 	var names []named
 	for _, e := range events {

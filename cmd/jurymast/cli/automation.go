@@ -16,7 +16,7 @@ func (a *App) automationCommand() *cobra.Command {
 			"jurymast automation off --reason 'network maintenance'", "stop the machines everywhere",
 			"jurymast automation on chat --reason 'done'", "restart them for one service",
 		),
-		GroupID: groupSteer,
+		GroupID: GroupSteer,
 	}
 	cmd = a.group(cmd)
 	unknown := cmd.RunE

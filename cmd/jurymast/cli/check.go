@@ -28,7 +28,7 @@ func (a *App) checkCommand() *cobra.Command {
 			"jurymast check chat --call-timeout 5s", "those of one service",
 			"jurymast check -f dr/", "those that files declare",
 		),
-		GroupID:           groupLook,
+		GroupID:           GroupLook,
 		ValidArgsFunction: a.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			catalog, err := a.catalogToCheck(cmd.Context(), files)
@@ -145,8 +145,13 @@ func probeAll(ctx context.Context, providers []*jv1.Provider, limit time.Duratio
 
 func (a *App) showChecks(results []probed, warnings []string) error {
 	t := &table{columns: []column{
-		{title: "PROVIDER"}, {title: "RESULT", tint: tintVerdict}, {title: "STATUS", right: true}, {title: "MODELS", right: true},
-		{title: "TOOK", right: true}, {title: "SERVICES", wide: true}, {title: "DETAIL", elastic: true},
+		{title: "PROVIDER"},
+		{title: "RESULT", tint: tintVerdict},
+		{title: "STATUS", right: true},
+		{title: "MODELS", right: true},
+		{title: "TOOK", right: true},
+		{title: "SERVICES", wide: true},
+		{title: "DETAIL", elastic: true},
 	}}
 	var names []named
 	bad := 0

@@ -26,7 +26,7 @@ func (a *App) completionCommand() *cobra.Command {
 			"jurymast completion zsh > \"${fpath[1]}/_jurymast\"", "in every zsh",
 			"jurymast completion fish > ~/.config/fish/completions/jurymast.fish", "in every fish",
 		),
-		GroupID: groupTools,
+		GroupID: GroupTools,
 		Args:    exactArgs("SHELL"), ValidArgs: sortedKeys(shells),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			generate := shells[args[0]]

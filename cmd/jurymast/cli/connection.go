@@ -182,6 +182,8 @@ func (a *App) api() (*api, error) {
 
 // patient bounds each call, and repeats one that the server asks to repeat and that may be: a read, or a change that
 // carries an id by which the server knows it again.
+//
+//nolint:revive // the signature is gRPC's
 func (a *App) patient(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	ctx, cancel := a.callContext(ctx)
 	defer cancel()
@@ -236,6 +238,8 @@ type freshness struct {
 }
 
 // noteFreshness reads the headers by which a server says that it lost its store.
+//
+//nolint:revive // the signature is gRPC's
 func (a *App) noteFreshness(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	var header metadata.MD
 	err := invoke(ctx, method, req, reply, cc, append(opts, grpc.Header(&header))...)

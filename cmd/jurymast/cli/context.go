@@ -24,7 +24,7 @@ func (a *App) contextCommand() *cobra.Command {
 			"jurymast context use prod", "use it from now on",
 			"jurymast --context prod status", "use it once",
 		),
-		GroupID: groupTools,
+		GroupID: GroupTools,
 	})
 	cmd.AddCommand(a.contextSetCommand(), a.contextListCommand(), a.contextUseCommand(), a.contextShowCommand(), a.contextDeleteCommand())
 	return cmd

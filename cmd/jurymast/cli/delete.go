@@ -21,7 +21,7 @@ func (a *App) deleteCommand() *cobra.Command {
 			"jurymast delete detector chat-probe --yes", "doesn't ask",
 			"jurymast delete service/chat --dry-run", "only says whether it could be removed",
 		),
-		GroupID:           groupDeclare,
+		GroupID:           GroupDeclare,
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: a.completeKindNames,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -21,7 +21,7 @@ func (a *App) describeCommand() *cobra.Command {
 			"jurymast describe service chat", "route, health, who has it in force, runbooks, the last runs",
 			"jurymast describe run 7f3k2m", "why it started, and its steps",
 		),
-		GroupID:           groupLook,
+		GroupID:           GroupLook,
 		ValidArgsFunction: a.completeKindNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			kind, names, err := kindAndNames(args)

@@ -56,7 +56,11 @@ func (a *App) renderRun(r *jv1.Run) string {
 	))
 	b.WriteString("\n")
 	t := &table{columns: []column{
-		{title: "STEP"}, {title: "KIND"}, {title: "STATE", tint: tintState}, {title: "TRIES", right: true}, {title: "TOOK", right: true},
+		{title: "STEP"},
+		{title: "KIND"},
+		{title: "STATE", tint: tintState},
+		{title: "TRIES", right: true},
+		{title: "TOOK", right: true},
 		{title: "RESULT", elastic: true},
 	}}
 	for _, s := range r.GetSteps() {

@@ -10,19 +10,24 @@ import (
 	"github.com/spf13/pflag"
 )
 
+// Groups of commands in the help.
 const (
-	groupLook    = "look"
-	groupSteer   = "steer"
-	groupDeclare = "declare"
-	groupTools   = "tools"
+	// GroupLook is for commands that only show.
+	GroupLook = "look"
+	// GroupSteer is for those that change what is true now.
+	GroupSteer = "steer"
+	// GroupDeclare is for those about what is declared in files.
+	GroupDeclare = "declare"
+	// GroupTools is for all others.
+	GroupTools = "tools"
 )
 
 func groups() []*cobra.Group {
 	return []*cobra.Group{
-		{ID: groupLook, Title: "See what is true:"},
-		{ID: groupSteer, Title: "Steer by hand:"},
-		{ID: groupDeclare, Title: "Declare:"},
-		{ID: groupTools, Title: "Tools:"},
+		{ID: GroupLook, Title: "See what is true:"},
+		{ID: GroupSteer, Title: "Steer by hand:"},
+		{ID: GroupDeclare, Title: "Declare:"},
+		{ID: GroupTools, Title: "Tools:"},
 	}
 }
 

@@ -55,7 +55,7 @@ func (a *App) followCommand() *cobra.Command {
 			"jurymast follow -- ./tell-the-team", "run a command on every change of any service",
 			"jurymast follow chat --once --file chat.json", "write the file once and end",
 		),
-		GroupID: groupTools,
+		GroupID: GroupTools,
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, part string) ([]string, cobra.ShellCompDirective) {
 			return a.completeAt(len(args), func(ctx context.Context, api *api, _ []string) ([]string, error) { return serviceNames(ctx, api) })(cmd, args, part)
 		},

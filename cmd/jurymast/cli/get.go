@@ -25,7 +25,7 @@ func (a *App) getCommand() *cobra.Command {
 			"jurymast get all -o yaml > backup.yaml", "everything, to be applied elsewhere",
 			"jurymast get runbook/fail-back --version 3 -o yaml", "an older version",
 		),
-		GroupID:           groupDeclare,
+		GroupID:           GroupDeclare,
 		ValidArgsFunction: a.completeKindNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			kind, names, err := kindAndNames(args)

@@ -17,7 +17,7 @@ func (a *App) healthCommand() *cobra.Command {
 			"jurymast health", "of all services",
 			"jurymast health chat -o wide", "of one, with the evidence",
 		),
-		GroupID: groupLook,
+		GroupID: GroupLook,
 		Args:    atMostArgs("SERVICE"), ValidArgsFunction: a.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req := &jv1.ListHealthRequest{}
@@ -39,8 +39,13 @@ func (a *App) healthCommand() *cobra.Command {
 
 func (a *App) showHealth(res *jv1.ListHealthResponse) error {
 	t := &table{columns: []column{
-		{title: "SERVICE"}, {title: "PROVIDER"}, {title: "HEALTH", tint: tintState}, {title: "REASON", elastic: true},
-		{title: "EPISODE", wide: true, right: true}, {title: "EVIDENCE", wide: true}, {title: "SINCE"},
+		{title: "SERVICE"},
+		{title: "PROVIDER"},
+		{title: "HEALTH", tint: tintState},
+		{title: "REASON", elastic: true},
+		{title: "EPISODE", wide: true, right: true},
+		{title: "EVIDENCE", wide: true},
+		{title: "SINCE"},
 	}}
 	var names []named
 	for _, h := range res.GetHealth() {

@@ -29,8 +29,12 @@ func providerKind() resourceKind {
 			return &jv1.ListProvidersResponse{Providers: unwrap(r, (*jv1.Resource).GetProvider)}
 		},
 		columns: []column{
-			{title: "PROVIDER"}, {title: "VENDOR"}, {title: "BASE_URL", elastic: true}, {title: "CREDENTIAL"},
-			{title: "CAPABILITIES", wide: true}, {title: "AGE"},
+			{title: "PROVIDER"},
+			{title: "VENDOR"},
+			{title: "BASE_URL", elastic: true},
+			{title: "CREDENTIAL"},
+			{title: "CAPABILITIES", wide: true},
+			{title: "AGE"},
 		},
 		cells: func(a *App, r *jv1.Resource) []string {
 			p := r.GetProvider()
@@ -220,8 +224,13 @@ func runbookKind() resourceKind {
 			return &jv1.ListRunbooksResponse{Runbooks: unwrap(r, (*jv1.Resource).GetRunbook)}
 		},
 		columns: []column{
-			{title: "RUNBOOK"}, {title: "SERVICES", elastic: true}, {title: "STARTS_ON"}, {title: "AUTOMATION"},
-			{title: "STEPS", right: true}, {title: "VERSION", right: true, wide: true}, {title: "AGE"},
+			{title: "RUNBOOK"},
+			{title: "SERVICES", elastic: true},
+			{title: "STARTS_ON"},
+			{title: "AUTOMATION"},
+			{title: "STEPS", right: true},
+			{title: "VERSION", right: true, wide: true},
+			{title: "AGE"},
 		},
 		cells: func(a *App, r *jv1.Resource) []string {
 			rb := r.GetRunbook()

@@ -22,7 +22,7 @@ func (a *App) notificationsCommand() *cobra.Command {
 			"jurymast notifications --undelivered", "those that did not reach their people",
 			"jurymast notifications --run 7f3k2m -o wide", "those of one run, with what the receivers answered",
 		),
-		GroupID: groupLook,
+		GroupID: GroupLook,
 		Args:    exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			req := &jv1.ListNotificationsRequest{}
@@ -66,9 +66,16 @@ func (a *App) listNotifications(ctx context.Context, req *jv1.ListNotificationsR
 
 func (a *App) showNotifications(list []*jv1.Notification) error {
 	t := &table{columns: []column{
-		{title: "NOTIFICATION", wide: true}, {title: "CHANNEL"}, {title: "STATE", tint: tintState}, {title: "SERVICE"},
-		{title: "TITLE", elastic: true}, {title: "RUN", wide: true}, {title: "TRIES", wide: true, right: true},
-		{title: "LAST_ERROR", wide: true}, {title: "RECEIPT", wide: true}, {title: "AGE"},
+		{title: "NOTIFICATION", wide: true},
+		{title: "CHANNEL"},
+		{title: "STATE", tint: tintState},
+		{title: "SERVICE"},
+		{title: "TITLE", elastic: true},
+		{title: "RUN", wide: true},
+		{title: "TRIES", wide: true, right: true},
+		{title: "LAST_ERROR", wide: true},
+		{title: "RECEIPT", wide: true},
+		{title: "AGE"},
 	}}
 	var names []named
 	for _, n := range list {

@@ -24,7 +24,7 @@ func (a *App) planCommand() *cobra.Command {
 			"jurymast plan -f new.yaml --service chat", "one that is not stored yet, against what is",
 			"jurymast plan -f new.yaml --offline", "only its steps, without a server",
 		),
-		GroupID: groupDeclare,
+		GroupID: GroupDeclare,
 		Args:    atMostArgs("RUNBOOK"), ValidArgsFunction: a.completeRunbooks,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name := strings.Join(args, "")

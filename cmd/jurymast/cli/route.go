@@ -27,7 +27,7 @@ func (a *App) switchCommand() *cobra.Command {
 			"jurymast switch chat azure-eu --reason test --dry-run", "only ask the guards",
 			"jurymast switch chat azure-eu --reason 'status page lies' --break-glass --wait", "past the guards, and wait until it is in force everywhere",
 		),
-		GroupID: groupSteer,
+		GroupID: GroupSteer,
 		Args:    exactArgs("SERVICE", "PROVIDER"), ValidArgsFunction: a.completeServiceProvider,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Service, req.Provider, req.RequestId = args[0], args[1], requestID()
@@ -149,7 +149,7 @@ func (a *App) undoCommand() *cobra.Command {
 		Use:     "undo SERVICE --reason TEXT",
 		Short:   "Take the last switch of a service back, through the guards",
 		Example: examples("jurymast undo chat --reason 'it was not openai'", "back to the provider before"),
-		GroupID: groupSteer,
+		GroupID: GroupSteer,
 		Args:    exactArgs("SERVICE"), ValidArgsFunction: a.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Service = args[0]
@@ -185,7 +185,7 @@ func (a *App) queueCommand() *cobra.Command {
 			"jurymast queue on chat --reason 'nobody serves'", "hold requests instead of refusing them",
 			"jurymast queue off chat --reason 'openai is back'", "serve again",
 		),
-		GroupID: groupSteer,
+		GroupID: GroupSteer,
 	})
 	for _, on := range []bool{true, false} {
 		cmd.AddCommand(a.queueSwitchCommand(on))
@@ -227,7 +227,7 @@ func (a *App) ackCommand() *cobra.Command {
 		Aliases: []string{"acknowledge"},
 		Short:   "Clear the cooldowns of a service, so that its runbooks may start again",
 		Example: examples("jurymast ack chat --reason 'looked at it, let it act again'", "after a run that ended"),
-		GroupID: groupSteer,
+		GroupID: GroupSteer,
 		Args:    exactArgs("SERVICE"), ValidArgsFunction: a.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Service = args[0]

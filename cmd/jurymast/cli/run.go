@@ -25,7 +25,7 @@ func (a *App) runCommand() *cobra.Command {
 			"jurymast run list --live", "what runs now",
 			"jurymast run watch 7f3k2m", "follow a run until it ends",
 		),
-		GroupID: groupSteer,
+		GroupID: GroupSteer,
 	})
 	cmd.AddCommand(a.runStartCommand(), a.runListCommand(), a.runGetCommand(), a.runWatchCommand(), a.runEventsCommand(),
 		a.runCancelCommand(), a.runPauseCommand(), a.runResumeCommand())
@@ -174,7 +174,7 @@ func eachPage(limit int, fetch func(size int32, token string) (string, int, erro
 	}
 	token, have := "", 0
 	for have < limit {
-		next, n, err := fetch(int32(min(limit-have, maxPage)), token) //nolint:gosec // at most maxPage
+		next, n, err := fetch(int32(min(limit-have, maxPage)), token)
 		if err != nil || next == "" {
 			return err
 		}

@@ -114,7 +114,7 @@ func (a *App) runResumeCommand() *cobra.Command {
 // a run that went on meanwhile and asks something else is not approved by accident.
 func (a *App) decideCommand(use, short, verb string, approve bool, example ...string) *cobra.Command {
 	return a.steerCommand(steering{
-		use: use, short: short, verb: verb, group: groupSteer, example: example,
+		use: use, short: short, verb: verb, group: GroupSteer, example: example,
 		act: func(ctx context.Context, api *api, run *jv1.Run, reason string) (*jv1.Run, error) {
 			if run.GetWait() == jv1.RunWait_RUN_WAIT_APPROVAL {
 				a.say("%s for %s asks: %s", run.GetRunbook(), run.GetService(), oneLine(waitText(run)))

@@ -22,7 +22,7 @@ func (a *App) signalCommand() *cobra.Command {
 			"jurymast signal chat openai failing --reason 'answers are garbage' --for 2h", "start what a failing provider starts",
 			"jurymast signal chat openai withdraw --reason 'fixed'", "leave it to the detectors again",
 		),
-		GroupID: groupSteer,
+		GroupID: GroupSteer,
 		Args:    exactArgs("SERVICE", "PROVIDER", "STATE"),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, part string) ([]string, cobra.ShellCompDirective) {
 			if len(args) == 2 {

@@ -34,7 +34,7 @@ func (a *App) statusCommand() *cobra.Command {
 			"jurymast status chat", "one service",
 			"jurymast status -o json | jq -r '.continuity[] | select(.phase != \"PHASE_NORMAL\") | .service'", "services in trouble",
 		),
-		GroupID:           groupLook,
+		GroupID:           GroupLook,
 		ValidArgsFunction: a.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, problems, err := a.lookAround(cmd.Context())

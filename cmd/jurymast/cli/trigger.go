@@ -20,7 +20,7 @@ func (a *App) triggerCommand() *cobra.Command {
 			"jurymast trigger chat --reason 'customers complain'", "all that fit, for the active provider",
 			"jurymast trigger chat --runbook ai-provider-outage -p region=eu --reason 'customers complain'", "one, with a parameter",
 		),
-		GroupID: groupSteer,
+		GroupID: GroupSteer,
 		Args:    exactArgs("SERVICE"), ValidArgsFunction: a.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
@@ -76,7 +76,7 @@ func (a *App) whyNotCommand() *cobra.Command {
 		Use:     "why-not SERVICE",
 		Short:   "Explain what holds the runbooks of a service back",
 		Example: examples("jurymast why-not chat", "every runbook and cause, with what would change it"),
-		GroupID: groupLook,
+		GroupID: GroupLook,
 		Args:    exactArgs("SERVICE"), ValidArgsFunction: a.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			api, err := a.api()

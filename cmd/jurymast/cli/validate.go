@@ -21,7 +21,7 @@ func (a *App) validateCommand() *cobra.Command {
 			"jurymast validate -f dr/", "a folder",
 			"jurymast validate -f dr/ -o json", "for a pipeline or an editor",
 		),
-		GroupID: groupDeclare,
+		GroupID: GroupDeclare,
 		Args:    exactArgs(),
 		RunE: func(*cobra.Command, []string) error {
 			documents, err := a.load(files)

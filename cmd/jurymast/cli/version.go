@@ -19,7 +19,7 @@ func (a *App) versionCommand() *cobra.Command {
 			"jurymast version", "both",
 			"jurymast version --client", "without asking a server",
 		),
-		GroupID: groupTools,
+		GroupID: GroupTools,
 		Args:    exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v := versions{Client: a.Version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
