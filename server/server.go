@@ -240,6 +240,12 @@ func (s *Server) setup(ctx context.Context) error { //nolint:funlen // the compo
 	if err != nil {
 		return err
 	}
+	emergency, err := notify.NewEmergency(notify.EmergencyOptions{
+		Store: st, Path: filepath.Join(lock.Dir(), "emergency.json"), Replica: replica, Logger: log.Named("emergency"), Now: o.Now,
+	})
+	if err != nil {
+		return err
+	}
 	desk := continuity.NewDesk(st, o.Now)
 	front, err := api.New(api.Options{
 		Store: st, Runs: runs, Triggers: runs, Planner: runs, Continuity: desk, Automation: desk, Signals: detection,
@@ -259,6 +265,7 @@ func (s *Server) setup(ctx context.Context) error { //nolint:funlen // the compo
 		return err
 	}
 	s.background("session", keeper.Run)
+	s.background("emergency", emergency.Run)
 	s.background("notifications", deliverer.Run)
 	s.background("detection", detection.Run)
 	s.background("engine", runs.Run)

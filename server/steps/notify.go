@@ -97,6 +97,7 @@ func post(in *Input, l letter) error {
 		title, text = message.Plain(data)
 		details["template_error"] = err.Error()
 	}
+	written := timestamppb.New(in.Desk.Now.Add(order(in)))
 	for _, channel := range l.channels {
 		id := notificationID(in.Run, l.id, channel)
 		if len(id) > 250 {
@@ -106,11 +107,22 @@ func post(in *Input, l letter) error {
 			Name: id, Channel: channel, Run: in.Run.GetName(), Step: l.step, Service: in.Run.GetService(), Thread: thread(in.Run),
 			Kind: l.template.Kind(), Severity: l.template.Severity(), Title: title, Text: text, Details: details,
 			Drill: in.Run.GetMode() != jv1.RunMode_RUN_MODE_LIVE, State: jv1.DeliveryState_DELIVERY_STATE_PENDING,
-			CreateTime: timestamppb.New(in.Desk.Now), NextAttempt: timestamppb.New(in.Desk.Now),
+			CreateTime: written, NextAttempt: timestamppb.New(in.Desk.Now),
 		}))
 		in.Desk.Add(store.Put(store.DeliveryKey(id), &recordv1.Delivery{Owner: in.Owner}))
 	}
 	return nil
+}
+
+// order keeps the messages of one transaction in the order of their steps: the deliverer sends a thread's messages by
+// the time they were written.
+func order(in *Input) time.Duration {
+	for i, s := range in.Run.GetSteps() {
+		if s.GetId() == in.At.GetId() {
+			return time.Duration(i+1) * time.Microsecond
+		}
+	}
+	return 0
 }
 
 // notificationID is stable for one run, message and channel, and so is what a receiver sees of it.

@@ -137,18 +137,19 @@ func (s *Store) bind(ctx context.Context) (context.Context, context.CancelFunc) 
 	}
 }
 
-// retry calls f until it succeeds, pausing longer each time, or until ctx ends.
+// retry calls f until it succeeds, pausing longer each time, or until ctx ends: then the error is ctx's and the last
+// one of f.
 func (s *Store) retry(ctx context.Context, f func() error) error {
 	for attempt := 0; ; attempt++ {
 		err := f()
-		if err == nil || ctx.Err() != nil || errors.Is(err, ErrClosed) {
+		if err == nil || errors.Is(err, ErrClosed) {
 			return err
 		}
 		if attempt == 0 {
 			s.log.Warn("store does not answer, trying again", "error", err)
 		}
-		if !pause(ctx, attempt) {
-			return err
+		if ctx.Err() != nil || !pause(ctx, attempt) {
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
 		}
 	}
 }
