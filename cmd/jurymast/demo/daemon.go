@@ -76,7 +76,7 @@ func (d *daemon) start(ctx context.Context) error {
 }
 
 func (d *daemon) serving(ctx context.Context, done <-chan struct{}) error {
-	conn, err := grpc.NewClient(d.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient(d.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithConnectParams(fastReconnect))
 	if err != nil {
 		return fmt.Errorf("connect to the server: %w", err)
 	}
