@@ -150,8 +150,8 @@ func (e *Engine) finish(ev evaluation, desk *continuity.Workspace, session *stor
 
 func (e *Engine) startFor(session *store.Session, desk *continuity.Workspace, plan store.Record[*jv1.Runbook], t *jv1.Trigger) *start {
 	reason := t.GetReason()
-	if t.GetCause() == jv1.TriggerCause_TRIGGER_CAUSE_HEALTH {
-		reason = fmt.Sprintf("%s is %s: %s", t.GetProvider(), healthWord(t.GetHealth()), t.GetReason())
+	if reason == "" {
+		reason = fmt.Sprintf("provider %s is %s", t.GetProvider(), healthWord(t.GetHealth()))
 	}
 	return &start{
 		e: e, session: session, desk: desk, plan: plan, trigger: t, mode: jv1.RunMode_RUN_MODE_LIVE,

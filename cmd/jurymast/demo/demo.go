@@ -52,6 +52,7 @@ type show struct {
 
 	mu      sync.Mutex
 	inForce map[string]time.Time // provider to when the application had it as its route last
+	epoch   int64                // in force at the application
 
 	closers []func()
 }
@@ -180,8 +181,12 @@ func (s *show) changed(_ string, st client.State, ok bool) error {
 	if ok {
 		s.mu.Lock()
 		s.inForce[st.GetActiveProvider()] = time.Now()
+		news := st.GetEpoch() != s.epoch
+		s.epoch = st.GetEpoch()
 		s.mu.Unlock()
-		s.line.say("route", "in force at the application: %s", st.GetActiveProvider())
+		if news {
+			s.line.say("route", "epoch %d in force at the application: %s", st.GetEpoch(), st.GetActiveProvider())
+		}
 	}
 	return nil
 }
