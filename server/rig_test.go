@@ -27,7 +27,7 @@ import (
 )
 
 // options are those of a server on free ports, with an etcd of its own that doesn't sync.
-func options(t *testing.T) server.Options {
+func options(t testing.TB) server.Options {
 	t.Helper()
 	o := server.DefaultOptions(filepath.Join(t.TempDir(), "data"))
 	o.GRPCListen, o.HTTPListen = "127.0.0.1:0", "127.0.0.1:0"
@@ -38,13 +38,13 @@ func options(t *testing.T) server.Options {
 
 // rig is a running server and a client of it.
 type rig struct {
-	t      *testing.T
+	t      testing.TB
 	server *server.Server
 	conn   *grpc.ClientConn
 	called sync.Map // full names of methods that succeeded
 }
 
-func start(t *testing.T, o server.Options) *rig {
+func start(t testing.TB, o server.Options) *rig {
 	t.Helper()
 	s, err := server.New(o)
 	if err != nil {
@@ -172,7 +172,7 @@ func (bearer) RequireTransportSecurity() bool { return false }
 
 func plain() grpc.DialOption { return grpc.WithTransportCredentials(insecure.NewCredentials()) }
 
-func eventually(t *testing.T, what string, holds func() bool) {
+func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	for !holds() {
@@ -200,7 +200,7 @@ type provider struct {
 	broken atomic.Bool
 }
 
-func newProvider(t *testing.T, name string) *provider {
+func newProvider(t testing.TB, name string) *provider {
 	t.Helper()
 	p := &provider{name: name}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
