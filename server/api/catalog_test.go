@@ -406,6 +406,14 @@ func TestValidateRunbook(t *testing.T) {
 	}
 	_, err = r.runbooks().PlanRunbook(t.Context(), &jv1.PlanRunbookRequest{})
 	wants(t, err, codes.InvalidArgument, "INVALID")
+	_, err = r.runbooks().PlanRunbook(t.Context(), &jv1.PlanRunbookRequest{Runbook: plan("new", "chat", "beta", "pager")})
+	wants(t, err, codes.InvalidArgument, "INVALID")
+	if v := detail[*errdetails.BadRequest](err).GetFieldViolations(); len(v) != 1 || v[0].GetField() != "runbook.steps[1].notify.channels[0]" {
+		t.Errorf("violations %v", v)
+	}
+	if _, err := r.runbooks().PlanRunbook(t.Context(), &jv1.PlanRunbookRequest{Runbook: plan("new", "chat", "beta", "log")}); err != nil {
+		t.Errorf("a plan of what is not stored: %v", err)
+	}
 	if _, err := r.runbooks().PlanRunbook(t.Context(), &jv1.PlanRunbookRequest{Name: "failover"}); err != nil || r.parts.last() != "plan failover" {
 		t.Errorf("%v, %s", err, r.parts.last())
 	}

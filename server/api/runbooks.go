@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 	"github.com/jurymast/jurymast/server/store"
 )
@@ -85,11 +87,7 @@ func (s *runbookService) DeleteRunbook(ctx context.Context, req *jv1.DeleteRunbo
 
 // ValidateRunbook implements [jv1.RunbookServiceServer]. The mistakes are the answer here, not an error.
 func (s *runbookService) ValidateRunbook(ctx context.Context, req *jv1.ValidateRunbookRequest) (*jv1.ValidateRunbookResponse, error) {
-	d, err := declareRunbook(req.GetRunbook())
-	if err != nil {
-		return nil, err
-	}
-	out, err := s.apply(ctx, application{batch: []*declared{d}, request: req, validateOnly: true})
+	out, err := s.checked(ctx, req.GetRunbook(), req)
 	var wrong *fault
 	switch {
 	case err == nil:
@@ -105,10 +103,24 @@ func (s *runbookService) ValidateRunbook(ctx context.Context, req *jv1.ValidateR
 	}
 }
 
+// checked judges a runbook without storing it.
+func (s *runbookService) checked(ctx context.Context, rb *jv1.Runbook, request proto.Message) (*applied, error) {
+	d, err := declareRunbook(rb)
+	if err != nil {
+		return nil, err
+	}
+	return s.apply(ctx, application{batch: []*declared{d}, request: request, validateOnly: true})
+}
+
 // PlanRunbook implements [jv1.RunbookServiceServer].
 func (s *runbookService) PlanRunbook(ctx context.Context, req *jv1.PlanRunbookRequest) (*jv1.Plan, error) {
 	if (req.GetName() == "") == (req.GetRunbook() == nil) {
 		return nil, invalid(Violation{Field: "name", Message: "give exactly one of name and runbook"})
+	}
+	if req.GetRunbook() != nil {
+		if _, err := s.checked(ctx, req.GetRunbook(), req); err != nil {
+			return nil, renamed(err, "runbook.")
+		}
 	}
 	return s.planner.Plan(ctx, req)
 }
