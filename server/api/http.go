@@ -252,12 +252,12 @@ func httpCode(st *status.Status) int {
 		if !ok || info.GetDomain() != Domain {
 			continue
 		}
-		switch info.GetReason() {
-		case reasonNoSpace:
+		if info.GetReason() == reasonNoSpace {
 			return http.StatusInsufficientStorage
-		case reasonGuard, reasonInUse:
-			return http.StatusConflict
 		}
+	}
+	if st.Code() == codes.FailedPrecondition {
+		return http.StatusConflict // it is the state that stands in the way, not the request
 	}
 	return runtime.HTTPStatusFromCode(st.Code())
 }
