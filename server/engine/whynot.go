@@ -74,7 +74,21 @@ func (e *Engine) quiet(desk *continuity.Workspace, rb *jv1.Runbook) string {
 		}
 		text += ";"
 	}
-	return text + " it starts when " + wordOr(rb.GetOn().GetProvider(), "the active provider") + " becomes " + onWord(rb.GetOn().GetHealth())
+	return text + " it starts when " + whose(rb.GetOn().GetProvider()) + " becomes " + onWord(rb.GetOn().GetHealth())
+}
+
+// whose is the word for a provider in a sentence.
+func whose(word string) string {
+	switch word {
+	case "", "active":
+		return "the active provider"
+	case "preferred":
+		return "the preferred provider"
+	case "any":
+		return "any provider"
+	default:
+		return word
+	}
 }
 
 func onWord(h jv1.OnHealth) string {

@@ -3,8 +3,9 @@ package cli
 import (
 	"io"
 	"os"
-	"runtime/debug"
 	"time"
+
+	"github.com/jurymast/jurymast/server/daemon"
 )
 
 // Process is what the surroundings give to the program.
@@ -29,17 +30,8 @@ type Process struct {
 func OperatingSystem() Process {
 	return Process{
 		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		Getenv: os.Getenv, Now: time.Now, Version: buildVersion(),
+		Getenv: os.Getenv, Now: time.Now, Version: daemon.Version(),
 	}
-}
-
-// buildVersion is the version of the main module as the Go toolchain stamped it.
-func buildVersion() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "(devel)"
-	}
-	return info.Main.Version
 }
 
 // isTerminal tells whether a stream is a terminal, which colours and live lines are for.
