@@ -145,6 +145,10 @@ func applyToStep(run *jv1.Run, step *jv1.StepRun, ev Event) error {
 		step.State = jv1.StepState_STEP_STATE_RUNNING
 	case jv1.RunEventKind_RUN_EVENT_KIND_WAITING:
 		step.State = jv1.StepState_STEP_STATE_WAITING
+		if ev.Wait == jv1.RunWait_RUN_WAIT_RESUME {
+			// The step failed: so did its call, whose outcome must not be taken for unknown later.
+			closeAttempt(step, ev, jv1.AttemptState_ATTEMPT_STATE_FAILED)
+		}
 		wait(run, ev)
 	case jv1.RunEventKind_RUN_EVENT_KIND_DECIDED:
 		step.Decisions = append(step.Decisions, ev.Decision)
@@ -152,8 +156,7 @@ func applyToStep(run *jv1.Run, step *jv1.StepRun, ev Event) error {
 		step.State = jv1.StepState_STEP_STATE_RUNNING
 	case jv1.RunEventKind_RUN_EVENT_KIND_RESUMED:
 		goOn(run, ev.Time)
-		step.State = jv1.StepState_STEP_STATE_RUNNING
-		step.Error = ""
+		again(step, ev.Time)
 	case jv1.RunEventKind_RUN_EVENT_KIND_CANDIDATE_FAILED:
 		step.Tried = append(step.Tried, ev.Candidate)
 	case jv1.RunEventKind_RUN_EVENT_KIND_CONDITION_CHANGED:
@@ -169,6 +172,15 @@ func applyToStep(run *jv1.Run, step *jv1.StepRun, ev Event) error {
 		return endStep(run, step, ev)
 	}
 	return nil
+}
+
+// again begins a step anew that a human resumes: it has its time once more, and what it gave up is tried once more. Its
+// attempts, and what it replaced, stay.
+func again(step *jv1.StepRun, now time.Time) {
+	step.State = jv1.StepState_STEP_STATE_RUNNING
+	step.Error = ""
+	step.StartTime, step.Deadline = timestamppb.New(now), nil
+	step.Output, step.Tried, step.Decisions = nil, nil, nil
 }
 
 func endStep(run *jv1.Run, step *jv1.StepRun, ev Event) error {

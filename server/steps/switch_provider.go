@@ -74,6 +74,7 @@ func (k switchProvider) picked(in *Input, spec *jv1.SwitchProviderStep, from, ca
 	if spec.GetConfirm() == nil || from == candidate {
 		m := in.done("%s is served by %s", w.Name(), candidate)
 		if from == candidate {
+			w.Confirm() // it may be provisional since an earlier try of this step
 			m.Event.Message = candidate + " already serves " + w.Name()
 		}
 		m.Event.Output, m.Event.Undo, m.Event.Restored = output, undo, true
