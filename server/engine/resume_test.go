@@ -105,3 +105,25 @@ func TestARepeatedCallHasItsTimeAnew(t *testing.T) {
 		want(t, r.only(), succeeded)
 	})
 }
+
+// An attempt whose turn comes after the step's time is up is not made, and so its outcome is not unknown.
+func TestAnAttemptThatComesTooLateIsNotMade(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.sink.answer = func(_ int, req *http.Request) (*http.Response, error) {
+			if err := req.Context().Err(); err != nil {
+				return nil, err
+			}
+			return respond(http.StatusServiceUnavailable), nil
+		}
+		step := lasting(post("call", once), 5*time.Second)
+		step.Retry = &jv1.Retry{Attempts: 3, Initial: durationpb.New(time.Minute)}
+		r.catalog(book("s", doing(step)))
+		start(t, r, "s")
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		want(t, r.only(), failed)
+		if n := len(r.sink.keys()); n != 1 {
+			t.Errorf("%d calls", n)
+		}
+	})
+}

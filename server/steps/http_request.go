@@ -53,6 +53,9 @@ func (k httpRequest) Advance(in *Input) Move {
 			return Move{Then: Sleep, Until: wake}
 		}
 	}
+	if reached(now, in.deadline(0)) {
+		return in.fail("the step's time is up")
+	}
 	m := Move{Then: Call, Event: in.event(jv1.RunEventKind_RUN_EVENT_KIND_INTENT, "%s %s", req.method, req.url)}
 	m.Event.AttemptID = store.NewID("t", now)
 	m.Event.Key = in.Run.GetName() + "." + in.At.GetId()
@@ -138,6 +141,7 @@ func (k httpRequest) call(in *Input, req rendered, n int32, repeat bool) func(co
 	return func(ctx context.Context) runs.Event {
 		res := k.exchange(ctx, spec, req, key, deadline)
 		now := time.Now()
+		pause := max(res.after, backoff(retry, n))
 		switch {
 		case res.err == nil:
 			return runs.Event{
@@ -149,10 +153,10 @@ func (k httpRequest) call(in *Input, req rendered, n int32, repeat bool) func(co
 				Kind: jv1.RunEventKind_RUN_EVENT_KIND_OUTCOME_UNKNOWN, Step: step, Time: now, Error: res.err.Error(),
 				Message: "nobody knows whether the call was carried out (" + res.err.Error() + "); find out, then resume with what became of it",
 			}
-		case (res.retry || res.ambiguous) && n < attempts && (deadline.IsZero() || now.Before(deadline)):
+		case (res.retry || res.ambiguous) && n < attempts && !reached(now.Add(pause), deadline):
 			return runs.Event{
 				Kind: jv1.RunEventKind_RUN_EVENT_KIND_ATTEMPT_FAILED, Step: step, Time: now, Error: res.err.Error(),
-				Wake: now.Add(max(res.after, backoff(retry, n))), Message: fmt.Sprintf("attempt %d of %d failed: %v", n, attempts, res.err),
+				Wake: now.Add(pause), Message: fmt.Sprintf("attempt %d of %d failed: %v", n, attempts, res.err),
 			}
 		default:
 			return failure(now, res.err.Error())
@@ -200,6 +204,10 @@ func (k httpRequest) exchange(ctx context.Context, spec *jv1.HttpRequestStep, re
 	}
 	if secret != "" {
 		hr.Header.Set("Authorization", "Bearer "+secret)
+	}
+	if err := ctx.Err(); err != nil {
+		// An outcome is unknown only when something was sent.
+		return result{err: fmt.Errorf("not sent: %w", context.Cause(ctx))}
 	}
 	resp, err := k.client.Do(hr)
 	if err != nil {
