@@ -185,6 +185,9 @@ func (s *start) settleLock(t *turn) {
 	}
 }
 
+// maxAsked is the most channels a proposal is told to in the transaction that creates it.
+const maxAsked = 32
+
 // propose asks a human before the first step.
 func (s *start) propose(t *turn) error {
 	text := fmt.Sprintf("start %s for %s? %s", s.plan.Msg.GetName(), s.desk.Name(), s.reason)
@@ -194,7 +197,11 @@ func (s *start) propose(t *turn) error {
 	ev := runs.Event{
 		Kind: jv1.RunEventKind_RUN_EVENT_KIND_WAITING, Time: s.desk.Now, Wait: jv1.RunWait_RUN_WAIT_APPROVAL, Message: text,
 	}
-	if err := steps.Ask(in, steps.Channels(t.plan), "proposal", text); err != nil {
+	channels := steps.Channels(t.plan)
+	if len(channels) > maxAsked {
+		channels = channels[:maxAsked] // the reminders tell all of them
+	}
+	if err := steps.Ask(in, channels, "proposal", text); err != nil {
 		ev.Details = map[string]string{"not_told": err.Error()}
 	}
 	t.until = s.desk.Now.Add(steps.Reminder)

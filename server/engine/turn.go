@@ -172,6 +172,9 @@ func (t *turn) follow(m steps.Move) (again bool, err error) {
 		t.then, t.call = thenCall, m.Call
 	default:
 		t.then, t.until = thenWait, m.Until
+		if t.run.GetState() == jv1.RunState_RUN_STATE_WAITING {
+			t.until = earliest(t.until, t.remind())
+		}
 	}
 	return false, nil
 }
@@ -216,9 +219,7 @@ func (t *turn) await(i int) (again bool, err error) {
 	if i >= 0 && t.run.GetWait() == jv1.RunWait_RUN_WAIT_APPROVAL && t.run.GetSteps()[i].GetState() == jv1.StepState_STEP_STATE_WAITING {
 		in := t.input(i)
 		if kind, ok := t.e.o.Kinds.Kind(in.At.GetKind()); ok {
-			if again, err = t.follow(kind.Advance(in)); again || err != nil {
-				return again, err
-			}
+			return t.follow(kind.Advance(in))
 		}
 	}
 	t.then = thenWait
@@ -231,10 +232,10 @@ func (t *turn) await(i int) (again bool, err error) {
 func (t *turn) remind() time.Time {
 	since, now := t.run.GetWaitSince().AsTime(), t.desk.Now
 	n := int64(now.Sub(since) / steps.Reminder)
-	if n > 0 {
-		steps.Remind(&steps.Input{
-			Run: t.run, At: &jv1.StepRun{}, Step: &jv1.Step{}, Plan: t.plan, Desk: t.desk, Owner: t.owner,
-		}, n)
+	if n > 0 && steps.Remind(&steps.Input{
+		Run: t.run, At: &jv1.StepRun{}, Step: &jv1.Step{}, Plan: t.plan, Desk: t.desk, Owner: t.owner,
+	}, n) {
+		return now
 	}
 	return since.Add(time.Duration(n+1) * steps.Reminder)
 }

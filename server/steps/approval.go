@@ -38,7 +38,8 @@ func (k approval) Advance(in *Input) Move {
 		case jv1.TimeoutAction_TIMEOUT_ACTION_APPROVE:
 			return in.done("nobody answered in time, which approves")
 		case jv1.TimeoutAction_TIMEOUT_ACTION_ESCALATE:
-			return k.ask(in, deadline.Add(time.Hour), fmt.Sprintf("%s-%d", in.At.GetId(), deadline.Unix()), "nobody answered yet: ")
+			// Counted from now: who was away for days asks once, not once for every hour.
+			return k.ask(in, now.Add(time.Hour), fmt.Sprintf("%s-%d", in.At.GetId(), deadline.Unix()), "nobody answered yet: ")
 		default:
 			return in.fail("nobody answered in time, which denies")
 		}

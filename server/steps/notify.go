@@ -11,6 +11,7 @@ import (
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 	"github.com/jurymast/jurymast/runbooks/expr"
 	"github.com/jurymast/jurymast/runbooks/message"
+	"github.com/jurymast/jurymast/server/continuity"
 	"github.com/jurymast/jurymast/server/store"
 
 	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
@@ -39,6 +40,9 @@ func (notifyStep) Advance(in *Input) Move {
 	return in.done("told %s", strings.Join(spec.GetChannels(), ", "))
 }
 
+// maxTold is the most channels that one question or reminder is written for in one transaction.
+const maxTold = 16
+
 // Ask tells channels that the run waits for a human. id tells this question from others of the run.
 func Ask(in *Input, channels []string, id, question string) error {
 	if in.DryRun() || len(channels) == 0 {
@@ -52,18 +56,27 @@ func Ask(in *Input, channels []string, id, question string) error {
 }
 
 // Remind tells every channel of the runbook for the n-th time that the run waits for a human. A reminder that is in
-// the outbox already is left.
-func Remind(in *Input, n int64) {
-	id := fmt.Sprintf("reminder-%d", n)
+// the outbox already is left. It tells whether there are more channels than fit: then it is to be called again in the
+// next transaction.
+func Remind(in *Input, n int64) (more bool) {
+	// The run may have waited before: the beginning of the wait tells its reminders from those of then.
+	id := fmt.Sprintf("reminder-%d-%d", in.Run.GetWaitSince().GetSeconds(), n)
 	var due []string
 	for _, c := range Channels(in.Plan) {
-		if store.Get[*jv1.Notification](in.Desk.View(), store.OutboxKey(notificationID(in.Run, id, c))).Msg == nil {
+		if len(due) == maxTold {
+			more = true
+			break
+		}
+		if continuity.Read[*jv1.Notification](in.Desk, store.OutboxKey(notificationID(in.Run, id, c))).Msg == nil {
 			due = append(due, c)
 		}
 	}
 	text := fmt.Sprintf("still waiting since %s: %s", in.Run.GetWaitSince().AsTime().UTC().Format(time.RFC3339), in.Run.GetWaitText())
 	// A reminder that can't be written now is due again at the next look.
-	_ = Ask(in, due, id, text)
+	if err := Ask(in, due, id, text); err != nil {
+		return false
+	}
+	return more
 }
 
 // Channels lists the channels a runbook tells, in the order of their names.
@@ -98,7 +111,10 @@ func post(in *Input, l letter) error {
 		details["template_error"] = err.Error()
 	}
 	written := timestamppb.New(in.Desk.Now.Add(order(in)))
-	for _, channel := range l.channels {
+	for i, channel := range l.channels {
+		if slices.Contains(l.channels[:i], channel) {
+			continue // a key may be written once in a transaction
+		}
 		id := notificationID(in.Run, l.id, channel)
 		if len(id) > 250 {
 			return fmt.Errorf("the id of the message to %s is too long", channel)
