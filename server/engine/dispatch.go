@@ -186,6 +186,15 @@ func (e *Engine) adopt() {
 	}
 }
 
+// wakeAll has every run looked at again.
+func (e *Engine) wakeAll() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, x := range e.executors {
+		x.poke()
+	}
+}
+
 // Wake has the runs of services look at the facts again: something they may wait for is kept outside the store.
 func (e *Engine) Wake(services []string) {
 	for _, s := range services {

@@ -78,6 +78,7 @@ type Engine struct {
 	mu        sync.Mutex
 	session   *store.Session
 	executors map[string]*executor // by run
+	creating  map[string]struct{}  // runs whose creating transaction is under way here
 	services  map[string]chan struct{}
 	group     sync.WaitGroup
 	ctx       context.Context // of the present session; nil without one
@@ -100,7 +101,7 @@ func New(o Options) *Engine {
 	setDefault(&o.Retention, 30*24*time.Hour)
 	return &Engine{
 		o: o, log: o.Logger, metrics: newMetrics(o.Registerer), calls: make(chan struct{}, o.MaxCalls),
-		executors: map[string]*executor{}, services: map[string]chan struct{}{},
+		executors: map[string]*executor{}, creating: map[string]struct{}{}, services: map[string]chan struct{}{},
 	}
 }
 

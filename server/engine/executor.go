@@ -34,10 +34,39 @@ type executor struct {
 	stop    context.CancelFunc // of the call under way; nil without one
 }
 
+// create commits the transaction that creates the run of a turn and begins its executor. Until that is done nobody here
+// adopts the run: what its first turn is about to call would be taken for a call whose executor was lost. A run whose
+// creation stays unknown is adopted by the next sweep.
+func (e *Engine) create(ctx context.Context, s *store.Session, t *turn, txn store.Txn) (store.Result, error) {
+	name := t.run.GetName()
+	e.mu.Lock()
+	e.creating[name] = struct{}{}
+	e.mu.Unlock()
+	defer func() {
+		e.mu.Lock()
+		delete(e.creating, name)
+		e.mu.Unlock()
+	}()
+	res, err := e.o.Store.Commit(ctx, txn)
+	if err != nil || !res.Committed {
+		return res, err
+	}
+	e.committed(t)
+	if t.then == thenEnd {
+		e.ended(t.run)
+		return res, nil
+	}
+	if _, live, err := e.current(); err == nil {
+		e.execute(live, s, t.run, res.Revision, t)
+	}
+	return res, nil
+}
+
 // execute begins an executor unless the run has one. first is a committed turn to go on from, or nil.
 func (e *Engine) execute(ctx context.Context, s *store.Session, run *jv1.Run, rev int64, first *turn) {
 	e.mu.Lock()
-	if e.session != s || e.executors[run.GetName()] != nil {
+	_, creating := e.creating[run.GetName()]
+	if e.session != s || e.executors[run.GetName()] != nil || (creating && first == nil) {
 		e.mu.Unlock()
 		return
 	}
@@ -48,6 +77,11 @@ func (e *Engine) execute(ctx context.Context, s *store.Session, run *jv1.Run, re
 	e.executors[x.name] = x
 	e.group.Add(1)
 	e.mu.Unlock()
+	e.o.Store.Read(func(v store.View) {
+		if v.Revision() > rev {
+			x.poke() // what has changed since may have been told before there was anybody to wake
+		}
+	})
 	e.metrics.live.Inc()
 	go func() {
 		defer e.group.Done()

@@ -279,7 +279,7 @@ func (e *Engine) Start(ctx context.Context, req *jv1.StartRunRequest) (*jv1.Run,
 	if name, again := guard.Result(); again {
 		return e.lookup(name)
 	}
-	session, live, err := e.current()
+	session, _, err := e.current()
 	if err != nil {
 		return nil, err
 	}
@@ -300,12 +300,14 @@ func (e *Engine) Start(ctx context.Context, req *jv1.StartRunRequest) (*jv1.Run,
 			Target: "runs/" + v.run, Reason: req.GetReason(), Details: map[string]string{"runbook": req.GetRunbook(), "service": v.turn.run.GetService()},
 		}))
 		guard.Guard(&v.txn, v.run)
-		res, err := e.o.Store.Commit(ctx, v.txn)
+		res, err := e.create(ctx, session, v.turn, v.txn)
 		if err != nil {
 			return nil, fmt.Errorf("start %s: %w", req.GetRunbook(), err)
 		}
 		if res.Committed {
-			return e.begun(live, session, v.turn, res.Revision), nil
+			out := proto.CloneOf(v.turn.run)
+			out.Revision = res.Revision
+			return out, nil
 		}
 		if err := e.o.Store.WaitRevision(ctx, res.Revision); err != nil {
 			return nil, err
@@ -342,19 +344,6 @@ func (e *Engine) decideStart(session *store.Session, req *jv1.StartRunRequest, a
 		v, err = s.decide()
 	})
 	return v, err
-}
-
-// begun hands a created run to its executor and returns it as it is stored.
-func (e *Engine) begun(ctx context.Context, s *store.Session, t *turn, rev int64) *jv1.Run {
-	e.committed(t)
-	if t.then == thenEnd {
-		e.ended(t.run)
-	} else {
-		e.execute(ctx, s, t.run, rev, t)
-	}
-	out := proto.CloneOf(t.run)
-	out.Revision = rev
-	return out
 }
 
 func (e *Engine) lookup(name string) (run *jv1.Run, err error) {

@@ -21,6 +21,7 @@ func (e *Engine) sweep(ctx context.Context) {
 	defer t.Stop()
 	for {
 		e.adopt()
+		e.wakeAll() // a wake may have been lost, or the clock have jumped under a timer
 		for s := range e.allServices() {
 			e.pokeTriggers(s)
 		}

@@ -235,15 +235,14 @@ func (e *Engine) settle(ctx context.Context, session *store.Session, name string
 
 // carryOut commits an evaluation and waits until the mirror shows what came of it.
 func (e *Engine) carryOut(ctx context.Context, session *store.Session, ev evaluation) (committed bool, err error) {
-	res, err := e.o.Store.Commit(ctx, ev.txn)
+	var res store.Result
+	if ev.started != nil {
+		res, err = e.create(ctx, session, ev.started.turn, ev.txn)
+	} else {
+		res, err = e.o.Store.Commit(ctx, ev.txn)
+	}
 	if err != nil {
 		return false, err
-	}
-	if res.Committed && ev.started != nil {
-		_, live, err := e.current()
-		if err == nil {
-			e.begun(live, session, ev.started.turn, res.Revision)
-		}
 	}
 	if !res.Committed {
 		e.metrics.conflicts.Inc()
