@@ -3,6 +3,7 @@ package continuity
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -212,10 +213,25 @@ func (w *Workspace) Replace(op store.Op) {
 // Changed tells whether the continuity state is changed.
 func (w *Workspace) Changed() bool { return w.next != nil }
 
+// maxCompares is the most facts that are compared one by one: a transaction has room for store.MaxOps compares, and
+// callers add their own.
+const maxCompares = 60
+
 // Txn returns the compares of all facts that were read and the writes that were decided.
 func (w *Workspace) Txn() (compares []store.Compare, ops []store.Op) {
+	// Where a service has many providers, what stands once for each of them is compared as a whole. That does not notice
+	// a removal; but neither a provider nor its health is removed while the service, which is compared, names it.
+	whole := map[string]bool{}
+	if len(w.read) > maxCompares {
+		whole[store.HealthKey(w.name, "")], whole[store.Providers] = true, true
+	}
 	for _, key := range slices.Sorted(maps.Keys(w.read)) {
-		compares = append(compares, store.Unchanged(key, w.read[key]))
+		if prefix := key[:strings.LastIndexByte(key, '/')+1]; !whole[prefix] {
+			compares = append(compares, store.Unchanged(key, w.read[key]))
+		}
+	}
+	for _, prefix := range slices.Sorted(maps.Keys(whole)) {
+		compares = append(compares, store.NoneNewer(prefix, w.view.Revision()))
 	}
 	ops = slices.Clone(w.ops)
 	if w.next != nil {
