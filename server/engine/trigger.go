@@ -20,9 +20,10 @@ const (
 	tsCleared = jv1.TriggerState_TRIGGER_STATE_CLEARED
 )
 
-// causeGone tells whether the health that caused a trigger is over: another episode, or the opposite state.
+// causeGone tells whether the health that caused a trigger is over: another episode, or the opposite state. What a client
+// asked for outside of any episode has no such cause.
 func causeGone(w *continuity.Workspace, t *jv1.Trigger) *continuity.Refusal {
-	if t.GetCause() != jv1.TriggerCause_TRIGGER_CAUSE_HEALTH {
+	if t.GetCause() != jv1.TriggerCause_TRIGGER_CAUSE_HEALTH && t.GetGeneration() == 0 {
 		return nil
 	}
 	h := w.Health(t.GetProvider()).Msg
@@ -119,8 +120,10 @@ func (e *Engine) evaluate(v store.View, session *store.Session, trigger *jv1.Tri
 			ev.txn = verdict.txn
 		}
 	}
-	// A failing trigger that nothing starts on yet is kept: the provider may become the active one.
-	if !open && (matched > 0 || trigger.GetHealth() == jv1.HealthState_HEALTH_STATE_HEALTHY) {
+	// A failing trigger that nothing starts on yet is kept while the provider fails: it may become the active one. A
+	// client's word is about now; kept, it would start something on the day its provider serves again.
+	keep := trigger.GetCause() == jv1.TriggerCause_TRIGGER_CAUSE_HEALTH && trigger.GetHealth() != jv1.HealthState_HEALTH_STATE_HEALTHY
+	if !open && (matched > 0 || !keep) {
 		next.State, next.EndTime = tsSettled, timestamppb.New(now)
 	}
 	return e.finish(ev, desk, session, trigger, rev)
