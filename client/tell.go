@@ -66,6 +66,7 @@ func (c *Client) tell(ctx context.Context) {
 		var services map[string]bool
 		select {
 		case <-t.wake:
+			c.awaitSync(ctx)
 			services = t.take()
 		case <-retry.C:
 			services, failed = failed, map[string]bool{}
@@ -89,6 +90,29 @@ func (c *Client) tell(ctx context.Context) {
 		}
 		retry.Reset(wait/2 + rand.N(wait/2+1))
 		wait = min(2*wait, c.o.MaxBackoff)
+	}
+}
+
+// syncPatience is how long a change that came with the first messages of a stream waits for the word on how fresh they
+// are. It follows at once; an application must not miss a switch because it doesn't.
+const syncPatience = 250 * time.Millisecond
+
+// awaitSync waits, while a server is sending what it knows, until it has.
+func (c *Client) awaitSync(ctx context.Context) {
+	patience := time.NewTimer(syncPatience)
+	defer patience.Stop()
+	for {
+		next := c.pulse.next()
+		if l := c.link.Load(); l.address == "" || l.synced {
+			return
+		}
+		select {
+		case <-next:
+		case <-patience.C:
+			return
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

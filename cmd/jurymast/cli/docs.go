@@ -59,7 +59,7 @@ func reference(root *cobra.Command) map[string]string {
 	for _, g := range groups() {
 		fmt.Fprintf(&index, "\n## %s\n\n| command | |\n|---|---|\n", strings.TrimSuffix(g.Title, ":"))
 		for _, c := range root.Commands() {
-			if c.GroupID != g.ID || c.Hidden {
+			if c.GroupID != g.ID || c.Hidden || c.Name() == "help" {
 				continue
 			}
 			fmt.Fprintf(&index, "| [jurymast %s](%s.md) | %s |\n", c.Name(), c.Name(), c.Short)

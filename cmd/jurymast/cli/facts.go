@@ -26,7 +26,7 @@ type facts struct {
 	Since            string           `json:"since,omitempty"`
 	Reason           string           `json:"reason,omitempty"`
 	Run              string           `json:"run,omitempty"`
-	Live             bool             `json:"live"`
+	Live             *bool            `json:"live,omitempty"`
 	Deleted          bool             `json:"deleted,omitempty"`
 }
 
@@ -37,7 +37,7 @@ func factsOf(service string, s client.State, ok bool) facts {
 	f := facts{
 		Service: service, Provider: s.GetActiveProvider(), PreviousProvider: s.GetPreviousProvider(), Providers: s.GetProviders(),
 		Weights: s.GetWeights(), Queueing: s.GetQueueing(), Phase: word(s.GetPhase()), Epoch: s.GetEpoch(), RestoreEpoch: s.GetRestoreEpoch(),
-		Reason: s.GetReason(), Run: s.GetRun(), Live: s.Live,
+		Reason: s.GetReason(), Run: s.GetRun(), Live: &s.Live,
 	}
 	if s.GetSince().IsValid() {
 		f.Since = s.GetSince().AsTime().UTC().Format(time.RFC3339)
@@ -60,7 +60,7 @@ func (f facts) environment(prefix string, named bool) []string {
 	}
 	var out []string
 	if named {
-		out = append(out, prefix+"SERVICE="+f.Service, prefix+"LIVE="+strconv.FormatBool(f.Live), prefix+"DELETED="+strconv.FormatBool(f.Deleted))
+		out = append(out, prefix+"SERVICE="+f.Service, prefix+"LIVE="+strconv.FormatBool(f.Live != nil && *f.Live), prefix+"DELETED="+strconv.FormatBool(f.Deleted))
 	} else {
 		prefix += strings.ToUpper(strings.ReplaceAll(f.Service, "-", "_")) + "_"
 	}
@@ -78,8 +78,7 @@ func (f facts) line() ([]byte, error) {
 	return append(b, '\n'), nil
 }
 
-// render writes the file of all followed services. Age and liveness are left out of it: a file that changes only with
-// the route can be compared, and its own time says when it was written.
+// render writes the file of all followed services.
 func render(format string, t *template.Template, all []facts) ([]byte, error) {
 	var b bytes.Buffer
 	switch format {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"time"
 
@@ -26,7 +27,7 @@ func printFailure(w io.Writer, err error) {
 		fmt.Fprintln(w, "error:", err)
 		return
 	}
-	message := st.Message()
+	message := tidy(st.Message())
 	var lines []string
 	for _, d := range st.Details() {
 		switch d := d.(type) {
@@ -47,36 +48,30 @@ func printFailure(w io.Writer, err error) {
 		}
 	}
 	switch st.Code() {
+	case codes.Internal, codes.Unknown, codes.Unimplemented:
+		message = strings.TrimSuffix(st.Code().String()+": "+message, ": ")
 	case codes.DeadlineExceeded:
+		message = "the server did not answer in time"
 		lines = append(lines, "nobody knows whether it was done; look first, and give more time with --request-timeout")
 	case codes.Unauthenticated:
 		lines = append(lines, "give a token with --token env:NAME or file:/path, or a context that has one")
 	}
-	fmt.Fprintln(w, "error:", explain(st.Code(), message))
+	fmt.Fprintln(w, "error:", message)
 	for _, l := range lines {
 		fmt.Fprintln(w, "  "+l)
 	}
 }
 
-// explain turns the message of the transport into one for people; a server's own message is left as it is.
-func explain(code codes.Code, message string) string {
-	switch {
-	case code == codes.Unavailable && strings.Contains(message, "connection error"):
-		return "no server answers: " + lastPart(message, "rror while dialing: ")
-	case code == codes.DeadlineExceeded:
-		return "the server did not answer in time"
-	case code == codes.Unknown || code == codes.Internal || message == "":
-		return strings.TrimSpace(code.String() + ": " + message)
-	default:
-		return message
-	}
-}
+// rpcNoise is what gRPC puts before a message; dialNoise is what it puts around the reason why nobody answers.
+const (
+	rpcNoise  = `rpc error: code = \w+ desc = `
+	dialNoise = `connection error: desc = "transport: [Ee]rror while dialing: ([^"]*)"`
+)
 
-func lastPart(message, after string) string {
-	if i := strings.LastIndex(message, after); i >= 0 {
-		message = message[i+len(after):]
-	}
-	return strings.Trim(message, `"`)
+// tidy turns the text of an error into one for people; a server's own message is left as it is.
+func tidy(text string) string {
+	text = regexp.MustCompile(rpcNoise).ReplaceAllString(text, "")
+	return regexp.MustCompile(dialNoise).ReplaceAllString(text, "no server answers: $1")
 }
 
 // interrupted tells whether the user's Ctrl-C ended ctx.

@@ -35,7 +35,7 @@ func (f *globalFlags) register(to *pflag.FlagSet) {
 	to.StringVarP(&f.output, "output", "o", "table", "`format` of the output: table, wide, json, yaml or name")
 	to.BoolVarP(&f.quiet, "quiet", "q", false, "print only ids, one in a line")
 	to.StringVar(&f.color, "color", "auto", "`when` to colour: auto, always or never")
-	to.StringVar(&f.times, "time", "relative", "how to `show` times: relative, utc or local")
+	to.StringVar(&f.times, "time", "relative", "`form` of times: relative, utc or local")
 	to.DurationVar(&f.requestTimeout, "request-timeout", defaultRequestTimeout, "longest wait for one answer of a server")
 }
 

@@ -206,7 +206,7 @@ func (w *follower) onceOnly(ctx context.Context, c *client.Client, services []st
 	defer c.Close()
 	bounded, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
-	waitErr := c.WaitLive(bounded, services...)
+	waitErr := c.WaitLive(bounded)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -230,7 +230,7 @@ func (w *follower) onceOnly(ctx context.Context, c *client.Client, services []st
 	w.mu.Lock()
 	w.states = known
 	w.mu.Unlock()
-	return w.write(w.snapshot())
+	return w.write(w.snapshot(true))
 }
 
 // changed is told of every change. An error lets it be told again.
@@ -246,7 +246,7 @@ func (w *follower) changed(service string, s client.State, ok bool) error {
 	}
 	w.mu.Unlock()
 	if w.file != "" {
-		if err := w.write(w.snapshot()); err != nil {
+		if err := w.write(w.snapshot(false)); err != nil {
 			return err
 		}
 	}
@@ -259,12 +259,18 @@ func (w *follower) changed(service string, s client.State, ok bool) error {
 	return nil
 }
 
-func (w *follower) snapshot() []facts {
+// snapshot is what is known of all services. Liveness is left out of a file that is kept: nobody would rewrite it when a
+// server dies.
+func (w *follower) snapshot(live bool) []facts {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	out := make([]facts, 0, len(w.states))
 	for _, service := range sortedKeys(w.states) {
-		out = append(out, factsOf(service, w.states[service], true))
+		f := factsOf(service, w.states[service], true)
+		if !live {
+			f.Live = nil
+		}
+		out = append(out, f)
 	}
 	return out
 }

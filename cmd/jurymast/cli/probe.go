@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -184,8 +185,12 @@ func causeOf(err error, limit time.Duration) string {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return "no answer within " + limit.String()
 	}
+	var op *net.OpError
 	var u *url.Error
-	if errors.As(err, &u) {
+	switch {
+	case errors.As(err, &op):
+		err = op.Err
+	case errors.As(err, &u):
 		err = u.Err
 	}
 	return err.Error()

@@ -167,7 +167,7 @@ func (a *App) followRun(ctx context.Context, id string, f following) (*jv1.Run, 
 			wait, lost = followAgainAfter, false
 		}
 		if !lost {
-			a.say("lost the server, trying again: %v", err)
+			a.say("lost the server, trying again: %s", tidy(err.Error()))
 			lost = true
 		}
 		t := time.NewTimer(wait)
