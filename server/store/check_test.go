@@ -59,6 +59,31 @@ func TestTxnThatUndoesItselfCannotHappenTwice(t *testing.T) {
 	})
 }
 
+func TestBrokenBy(t *testing.T) {
+	put, del := Op{Key: "a"}, Op{Key: "a", Delete: true}
+	for _, c := range []struct {
+		compare  Compare
+		put, del bool
+	}{
+		{Unchanged("a", 0), true, false},
+		{Unchanged("a", 5), true, true},
+		{Absent("a"), true, false},
+		{Compare{Key: "a", Field: CreateRevision, Revision: 5}, false, true},
+		{Unchanged("b", 5), false, false},
+		{NoneNewer("a", 5), true, false},
+		{NoneNewer("b", 5), false, false},
+		{Compare{Key: "a", Relation: NotEqual, Revision: 5}, false, false},
+		{Compare{Key: "a", Relation: Less, Revision: 5}, false, false},
+	} {
+		if got := c.compare.brokenBy(put); got != c.put {
+			t.Errorf("%+v broken by a put: %v", c.compare, got)
+		}
+		if got := c.compare.brokenBy(del); got != c.del {
+			t.Errorf("%+v broken by a deletion: %v", c.compare, got)
+		}
+	}
+}
+
 // TestPermanentCompareNeverHoldsAgain: what permanent promises holds whatever happens afterwards.
 func TestPermanentCompareNeverHoldsAgain(t *testing.T) {
 	ctx := context.Background()

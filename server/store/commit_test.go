@@ -184,6 +184,35 @@ func TestCommitThatMayHoldLaterStaysUnknown(t *testing.T) {
 	})
 }
 
+// TestCommitAsksItsWitnessLast: the delayed attempt happens while it is found out whether it still can.
+func TestCommitAsksItsWitnessLast(t *testing.T) {
+	bubble(t, store.Options{}, func(t *testing.T, m *store.Memory, f *storetest.Faulty, s *store.Store) {
+		lock := store.ProviderKey("lock")
+		mine := claim("a", "mine", put(t, s, "a"))
+		mine.If = append(mine.If, store.Absent(lock))
+		mine.Then = append(mine.Then, store.Put(lock, provider("mine")))
+		release := make(chan struct{})
+		sc := &script{
+			faults: []storetest.Fault{{Kind: storetest.Delayed, Release: release}},
+			before: map[int]func(){1: func() { commitDirectly(t, m, claim("lock", "other", 0)) }},
+		}
+		asked := false
+		f.OnCommit(func(ctx context.Context, txn store.Txn) storetest.Fault {
+			if len(txn.Then) == 0 && !asked {
+				asked = true
+				commitDirectly(t, m, store.Txn{Then: []store.Op{store.Delete(lock)}})
+				close(release)
+				f.Settle()
+			}
+			return sc.hook(ctx, txn)
+		})
+		result, err := commitWithin(t, s, time.Minute, mine)
+		if err != nil || !result.Committed || result.Revision != m.Revision() || !asked {
+			t.Errorf("commit: %+v, %v, but it happened at %d", result, err, m.Revision())
+		}
+	})
+}
+
 func TestCommitWithoutWitnessStaysUnknown(t *testing.T) {
 	bubble(t, store.Options{}, func(t *testing.T, _ *store.Memory, f *storetest.Faulty, s *store.Store) {
 		f.OnCommit((&script{faults: []storetest.Fault{{Kind: storetest.Executed}}}).hook)

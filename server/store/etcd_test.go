@@ -3,10 +3,15 @@ package store_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
+	"net/http/httptest"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -156,9 +161,35 @@ func TestFullStoreRefusesClearly(t *testing.T) {
 }
 
 // TestCommitsThroughChangesOfLeaders: several replicas count in one key while members of the cluster are stopped and
-// started. Every acknowledged increment counts, and no other.
+// started.
 func TestCommitsThroughChangesOfLeaders(t *testing.T) {
 	cluster := etcdtest.StartCluster(t, 3)
+	countWhile(t, cluster.Endpoints(), func() {
+		for range 2 {
+			leader := cluster.Leader()
+			cluster.Stop(leader)
+			time.Sleep(2500 * time.Millisecond) // the others elect a leader and go on
+			cluster.Restart(leader)
+		}
+	})
+}
+
+// TestCommitsThroughBrokenConnections: the connections are cut again and again, wherever the requests are at that
+// moment.
+func TestCommitsThroughBrokenConnections(t *testing.T) {
+	node := etcdtest.StartSingle(t)
+	p := startProxy(t, strings.TrimPrefix(node.Endpoint(), "unix://"), nil)
+	countWhile(t, []string{p.address()}, func() {
+		for range 60 {
+			time.Sleep(time.Duration(20+rand.IntN(40)) * time.Millisecond)
+			p.cut()
+		}
+	})
+}
+
+// countWhile lets replicas count in one key while something happens to the store. Every acknowledged increment counts,
+// and no other.
+func countWhile(t *testing.T, endpoints []string, happens func()) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	const replicas = 3
@@ -166,7 +197,7 @@ func TestCommitsThroughChangesOfLeaders(t *testing.T) {
 	committed, unavailable := make([]int, replicas), make([]int, replicas)
 	var wait sync.WaitGroup
 	for r := range replicas {
-		s := start(t, dial(t, cluster.Endpoints()...))
+		s := start(t, dial(t, endpoints...))
 		wait.Go(func() {
 			for i := 0; ; i++ {
 				select {
@@ -178,7 +209,7 @@ func TestCommitsThroughChangesOfLeaders(t *testing.T) {
 				switch {
 				case errors.Is(err, store.ErrUnavailable):
 					unavailable[r]++
-					time.Sleep(20 * time.Millisecond)
+					time.Sleep(10 * time.Millisecond)
 				case err != nil:
 					t.Errorf("replica %d: %v", r, err)
 					return
@@ -188,22 +219,17 @@ func TestCommitsThroughChangesOfLeaders(t *testing.T) {
 			}
 		})
 	}
-	for range 2 {
-		leader := cluster.Leader()
-		cluster.Stop(leader)
-		time.Sleep(2500 * time.Millisecond) // the others elect a leader and go on
-		cluster.Restart(leader)
-	}
+	happens()
 	close(stop)
 	wait.Wait()
-	s := start(t, dial(t, cluster.Endpoints()...))
+	s := start(t, dial(t, endpoints...))
 	total, err := store.Fetch[*jurymastv1.Provider](ctx, s, store.ProviderKey("counter"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	sum := committed[0] + committed[1] + committed[2]
 	t.Logf("committed %v, unavailable %v", committed, unavailable)
-	if total.Msg.GetName() != strconv.Itoa(sum) || sum < 50 {
+	if total.Msg.GetName() != strconv.Itoa(sum) || sum < 20 {
 		t.Errorf("counter %s, %d increments were acknowledged", total.Msg.GetName(), sum)
 	}
 }
@@ -223,4 +249,38 @@ func count(ctx context.Context, s *store.Store, id string) (bool, error) {
 		Mine:    func(stored []byte) bool { return stored != nil },
 	})
 	return result.Committed, err
+}
+
+func TestDialWithTLS(t *testing.T) {
+	node := etcdtest.StartSingle(t)
+	https := httptest.NewTLSServer(nil) // for its certificate
+	defer https.Close()
+	p := startProxy(t, strings.TrimPrefix(node.Endpoint(), "unix://"), &tls.Config{
+		Certificates: https.TLS.Certificates, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS12,
+	})
+	roots := x509.NewCertPool()
+	roots.AddCert(https.Certificate())
+	for name, c := range map[string]struct {
+		roots *x509.CertPool
+		want  error
+	}{
+		"trusted":   {roots, nil},
+		"untrusted": {x509.NewCertPool(), store.ErrUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, err := store.DialEtcd(store.DialOptions{
+				Endpoints: []string{"https://" + p.address()},
+				TLS:       &tls.Config{RootCAs: c.roots, MinVersion: tls.VersionTLS12},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer e.Close()
+			result, err := e.Commit(t.Context(), claim(name, "1", 0))
+			wantOutcome(t, err, c.want)
+			if result.Committed != (c.want == nil) {
+				t.Errorf("commit: %+v", result)
+			}
+		})
+	}
 }

@@ -37,8 +37,6 @@ type batch struct {
 	revision int64
 	events   []Event
 	size     int
-	// whole batches came from a list instead of the watch: their events are not a history, but a difference.
-	whole bool
 }
 
 // group is the subscribers of one set of prefixes.
@@ -217,12 +215,8 @@ func (g *group) after(revision int64) (events []Event, upTo int64) {
 // maxUpdateEvents bounds what is put together for a subscriber that is behind; a single batch may be larger.
 const maxUpdateEvents = 1024
 
-// after returns the events of a batch that somebody who knows everything up to revision hasn't seen. A difference of
-// two lists is given as a whole.
+// after returns the events of a batch that somebody who knows everything up to revision hasn't seen.
 func (b *batch) after(revision int64) []Event {
-	if b.whole {
-		return b.events
-	}
 	i, _ := slices.BinarySearchFunc(b.events, revision, func(e Event, r int64) int {
 		if e.ModRevision <= r {
 			return -1
@@ -247,7 +241,7 @@ func (b *batch) only(prefixes []string) *batch {
 	if events == nil {
 		return nil
 	}
-	return &batch{revision: b.revision, events: events, size: b.size, whole: b.whole}
+	return &batch{revision: b.revision, events: events, size: b.size}
 }
 
 func hasAnyPrefix(key string, prefixes []string) bool {

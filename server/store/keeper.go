@@ -53,7 +53,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	}
 }
 
-// hold shows the session to everybody while it lives. True when ctx ended.
+// hold shows the session to everybody while it lives; afterwards its error hides it. True when ctx ended.
 func (k *Keeper) hold(ctx context.Context, session *Session) bool {
 	k.set(session)
 	ended := false
@@ -63,7 +63,6 @@ func (k *Keeper) hold(ctx context.Context, session *Session) bool {
 	case <-session.Done():
 		k.store.log.Warn("session lost", "replica", k.opts.Replica, "key", session.Key, "error", session.Err())
 	}
-	k.set(nil)
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second+rand.N(time.Second))
 	defer cancel()
 	if err := session.Close(closing); err != nil {

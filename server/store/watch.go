@@ -152,7 +152,7 @@ func (s *Store) relist(ctx context.Context) error {
 	slices.SortStableFunc(diff.events, func(a, b Event) int { return cmp.Compare(a.ModRevision, b.ModRevision) })
 	s.report(diff.found)
 	s.heard.at(s.opts.Now(), time.Now())
-	s.hub.publish(fresh.done(revision), &batch{revision: revision, events: diff.events, size: diff.size, whole: true},
+	s.hub.publish(fresh.done(revision), &batch{revision: revision, events: diff.events, size: diff.size},
 		old.revision == 0 || revision < old.revision || contradicts)
 	return nil
 }

@@ -68,6 +68,11 @@ func testLeaseKeptAlive(t *testing.T, s *subject) {
 	if e := s.get(t, "a"); e.Lease != id {
 		t.Errorf("kept alive: %+v", e)
 	}
+	began = time.Now()
+	until(t, "the lease expires when nobody keeps it alive any more", func() bool { return s.get(t, "a").ModRevision == 0 })
+	if lived := time.Since(began); lived > s.TTL+s.Slack {
+		t.Errorf("the lease lived on for %v, TTL %v", lived, s.TTL)
+	}
 }
 
 func testLeaseRevoked(t *testing.T, s *subject) {

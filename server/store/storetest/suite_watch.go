@@ -26,6 +26,7 @@ var watchTests = map[string]func(*testing.T, *subject){
 	"WatchEndsWithItsContext":      testWatchContext,
 	"WatchDeliversLargeRevisions":  testWatchLarge,
 	"WatchMissesNothingUnderLoad":  testWatchLoad,
+	"WatchCatchesUp":               testWatchCatchUp,
 	"WatchTellsDeletionsAndValues": testWatchChanges,
 }
 
@@ -243,6 +244,29 @@ func testWatchLoad(t *testing.T, s *subject) {
 	}
 	checkWhole(t, early.all(), before)
 	checkWhole(t, late.all(), before)
+}
+
+// testWatchCatchUp begins far behind: etcd then sends a thousand revisions at a time.
+func testWatchCatchUp(t *testing.T, s *subject) {
+	const writers, each = 16, 160
+	before := s.revision(t)
+	ctx := s.ctx(t)
+	var wait sync.WaitGroup
+	for range writers {
+		wait.Go(func() {
+			for range each {
+				if _, err := s.Backend.Commit(ctx, store.Txn{Then: []store.Op{put("a", "x")}}); err != nil {
+					t.Errorf("commit: %v", err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	w := s.watch(t, store.Root, before)
+	if changes := w.reach(t, before+writers*each); len(changes) != writers*each {
+		t.Errorf("%d changes, want %d", len(changes), writers*each)
+	}
+	checkWhole(t, w.all(), before)
 }
 
 func testWatchChanges(t *testing.T, s *subject) {
