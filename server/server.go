@@ -364,7 +364,6 @@ func knownErrors() []api.Known {
 		{Err: detect.ErrNotFound, Class: api.NotFound},
 		{Err: detect.ErrNotBound, Class: api.Forbidden},
 		{Err: detect.ErrInvalid, Class: api.Invalid},
-		{Err: detect.ErrUnsupported, Class: api.Invalid},
 		{Err: detect.ErrUnavailable, Class: api.Later},
 	}
 }

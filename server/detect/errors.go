@@ -12,8 +12,6 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrInvalid says that what was given is malformed, with what is wrong in the wrapping error.
 	ErrInvalid = errors.New("invalid")
-	// ErrUnsupported says that this version knows the kind of detector, but can't run it.
-	ErrUnsupported = errors.New("not supported by this version")
 	// ErrUnavailable says that nothing could be stored, or that it isn't known whether it was: send again.
 	ErrUnavailable = errors.New("store away, send again")
 )

@@ -2,75 +2,53 @@ package detect
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	dto "github.com/prometheus/client_model/go"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/runbooks"
 	"github.com/jurymast/jurymast/server/store"
 )
 
-func TestCheck(t *testing.T) {
-	for _, test := range []struct {
-		detector *jv1.Detector
-		want     error
-		text     string
-	}{
-		{everySecond("d"), nil, ""},
-		{reporter("d"), nil, ""},
-		{&jv1.Detector{Name: "d", Kind: &jv1.Detector_Http{}}, ErrInvalid, "neither service nor provider"},
-		{&jv1.Detector{Name: "d", Service: "chat", Kind: &jv1.Detector_Http{Http: &jv1.HttpProbe{Expect: "json.a =="}}}, ErrInvalid, "http.expect"},
-		{&jv1.Detector{Name: "d", Service: "chat", Kind: &jv1.Detector_Passive{}}, ErrUnsupported, "kind passive"},
-		{&jv1.Detector{Name: "d", Service: "chat", Kind: &jv1.Detector_Openai{}}, ErrUnsupported, "kind openai"},
-		{&jv1.Detector{Name: "d", Provider: "openai", Kind: &jv1.Detector_StatusFeed{}}, ErrUnsupported, "kind status_feed"},
-		{&jv1.Detector{Name: "d", Service: "chat"}, ErrUnsupported, "kind none"},
-	} {
-		if err := Check(test.detector); !errors.Is(err, test.want) || err != nil && !strings.Contains(err.Error(), test.text) {
-			t.Errorf("%v: %v, want %v with %q", test.detector, err, test.want, test.text)
+// TestWarningsAgreeWithTheJudge: a rule is warned about at apply exactly when the judge can't be brought to FAILING by
+// everything that the declared detectors could say.
+func TestWarningsAgreeWithTheJudge(t *testing.T) {
+	provided := &jv1.Provider{Name: "openai", BaseUrl: "http://openai.example"}
+	webhook := reporter("alerts")
+	choices := [][]jv1.EvidenceClass{nil, {probing}, {external}, {passive}, {probing, external}, {feed, probing}}
+	met := 0
+	for agree := range int32(5) {
+		for _, of := range choices {
+			for _, detectors := range [][]*jv1.Detector{{everySecond("probe")}, {webhook}, {everySecond("probe"), webhook}, {everySecond("probe"), everySecond("other")}} {
+				for vantages := 1; vantages <= 3; vantages++ {
+					s := &jv1.Service{Name: "chat", Providers: []*jv1.ServiceProvider{{Name: "openai"}}, Health: immediate(rule(agree, of...))}
+					resources := []*jv1.Resource{{Kind: &jv1.Resource_Provider{Provider: provided}}, {Kind: &jv1.Resource_Service{Service: s}}}
+					var signals []*jv1.Signal
+					for _, d := range detectors {
+						resources = append(resources, &jv1.Resource{Kind: &jv1.Resource_Detector{Detector: d}})
+						for v := range vantages {
+							signals = append(signals, bads(runbooks.ClassOf(d), at(fmt.Sprintf("r%d", v))))
+						}
+					}
+					_, warnings := runbooks.ValidateResources(resources, &runbooks.Catalog{Vantages: vantages})
+					warned := slices.ContainsFunc(warnings, func(w string) bool { return strings.Contains(w, "no machine can find openai failing") })
+					canFail := Judge(Facts{Rule: s.GetHealth(), Signals: signals, Now: t0}).Health.GetState() == failing
+					if warned == canFail {
+						t.Errorf("agree %d of %v, %d detectors from %d vantages: warned %v, can fail %v", agree, of, len(detectors), vantages, warned, canFail)
+					}
+					if canFail {
+						met++
+					}
+				}
+			}
 		}
 	}
-}
-
-func TestWarnings(t *testing.T) {
-	service := func(agree int32, of ...jv1.EvidenceClass) *jv1.Service {
-		return &jv1.Service{Name: "chat", Providers: []*jv1.ServiceProvider{{Name: "openai"}}, Health: rule(agree, of...)}
-	}
-	probe, alerts := everySecond("probe"), reporter("alerts")
-	later := &jv1.Detector{Name: "traffic", Service: "chat", Kind: &jv1.Detector_Passive{}}
-	elsewhere := &jv1.Detector{Name: "video", Service: "video", Kind: probe.Kind}
-	another := &jv1.Detector{Name: "azure", Provider: "azure", Kind: probe.Kind}
-	for _, test := range []struct {
-		name      string
-		service   *jv1.Service
-		detectors []*jv1.Detector
-		replicas  int
-		want      string // empty: no warning
-	}{
-		{"one daemon, one probe, one is enough", service(1), []*jv1.Detector{probe}, 1, ""},
-		{"one daemon, one probe", service(0), []*jv1.Detector{probe}, 1, "one class and one replica"},
-		{"two daemons, one probe", service(0), []*jv1.Detector{probe}, 2, ""},
-		{"two daemons, one probe, two classes asked for", service(2), []*jv1.Detector{probe}, 2, "asks for 2 evidence classes, its detectors give 1"},
-		{"two classes", service(0), []*jv1.Detector{probe, alerts}, 1, ""},
-		{"two classes asked for", service(2), []*jv1.Detector{probe, alerts}, 1, ""},
-		{"two detectors of one class", service(2), []*jv1.Detector{probe, probe}, 1, "give 1"},
-		{"three asked for", service(3), []*jv1.Detector{probe, alerts}, 1, "give 2"},
-		{"alerts alone", service(0), []*jv1.Detector{alerts}, 3, "two evidence classes must agree, its detectors give one"},
-		{"none", service(1), nil, 1, "no detector"},
-		{"none that counts", service(1, external), []*jv1.Detector{probe}, 1, "no detector"},
-		{"one that this version can't run", service(2), []*jv1.Detector{probe, later}, 1, "give 1"},
-		{"of other services and providers", service(1), []*jv1.Detector{elsewhere, another}, 1, "no detector"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			got := Warnings(test.service, test.detectors, test.replicas)
-			if test.want == "" && len(got) > 0 || test.want != "" && (len(got) != 1 || !strings.Contains(got[0], test.want)) {
-				t.Errorf("warned %q, want %q", got, test.want)
-			}
-		})
-	}
-	// The rule can be met exactly when nothing is warned of: the judge agrees.
-	if j := Judge(Facts{Rule: immediate(rule(1)), Signals: []*jv1.Signal{bads(probing)}, Now: t0}); j.Health.GetState() != failing {
-		t.Errorf("one probe with agree 1 is judged %v", j.Health.GetState())
+	if met == 0 {
+		t.Error("no rule could be met")
 	}
 }
 

@@ -52,7 +52,7 @@ func header(name, value string) func(*http.Request) {
 	return func(r *http.Request) { r.Header.Set(name, value) }
 }
 
-func token(secret string) func(*http.Request) { return header("Authorization", "Bearer "+secret) }
+func shows(secret string) func(*http.Request) { return header("Authorization", "Bearer "+secret) }
 
 // firing and resolved are Alertmanager's bodies for alerts of one name, one for each fingerprint.
 func firing(starts time.Time, fingerprints ...string) string {
@@ -358,22 +358,22 @@ func TestHandlerAdmits(t *testing.T) {
 		options   []func(*http.Request)
 		status    int
 	}{
-		{"the secret", "env:AM_SECRET", nil, []func(*http.Request){token("one")}, 200},
+		{"the secret", "env:AM_SECRET", nil, []func(*http.Request){shows("one")}, 200},
 		{"any case of the scheme", "env:AM_SECRET", nil, []func(*http.Request){header("Authorization", "bearer one")}, 200},
 		{"no secret shown", "env:AM_SECRET", nil, nil, 401},
 		{"an empty one", "env:AM_SECRET", nil, []func(*http.Request){header("Authorization", "Bearer ")}, 401},
 		{"basic", "env:AM_SECRET", nil, []func(*http.Request){header("Authorization", "Basic one")}, 401},
-		{"a wrong one", "env:AM_SECRET", nil, []func(*http.Request){token("two")}, 403},
-		{"a part of it", "env:AM_SECRET", nil, []func(*http.Request){token("on")}, 403},
+		{"a wrong one", "env:AM_SECRET", nil, []func(*http.Request){shows("two")}, 403},
+		{"a part of it", "env:AM_SECRET", nil, []func(*http.Request){shows("on")}, 403},
 		{"the server's own does not help", "env:AM_SECRET", func(*http.Request) error { return nil }, nil, 401},
-		{"an old one while they change", "file:" + file, nil, []func(*http.Request){token("old-one")}, 200},
-		{"a new one while they change", "file:" + file, nil, []func(*http.Request){token("new-one")}, 200},
-		{"no empty line", "file:" + file, nil, []func(*http.Request){token("\n")}, 401},
-		{"not to be resolved", "env:AM_SECRET_NOT_SET", nil, []func(*http.Request){token("one")}, 503},
+		{"an old one while they change", "file:" + file, nil, []func(*http.Request){shows("old-one")}, 200},
+		{"a new one while they change", "file:" + file, nil, []func(*http.Request){shows("new-one")}, 200},
+		{"no empty line", "file:" + file, nil, []func(*http.Request){shows("\n")}, 401},
+		{"not to be resolved", "env:AM_SECRET_NOT_SET", nil, []func(*http.Request){shows("one")}, 503},
 		{"none, the server lets in", "", func(*http.Request) error { return nil }, nil, 200},
 		{"none, the server knows nobody", "", func(*http.Request) error { return fmt.Errorf("who: %w", auth.ErrUnauthenticated) }, nil, 401},
 		{"none, the server refuses", "", func(*http.Request) error { return fmt.Errorf("viewers may not") }, nil, 403},
-		{"none at all", "", nil, []func(*http.Request){token("one")}, 403},
+		{"none at all", "", nil, []func(*http.Request){shows("one")}, 403},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
