@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -96,15 +97,17 @@ func TestLateVoteDoesNotOverwriteANewerOne(t *testing.T) {
 		var delayed atomic.Int32
 		f.OnCommit(func(_ context.Context, txn store.Txn) storetest.Fault {
 			if writesVotes(txn) && delayed.Add(1) == 1 {
-				return storetest.Fault{Kind: storetest.Delayed, Delay: 3 * time.Second}
+				return storetest.Fault{Kind: storetest.Delayed, Delay: 7 * time.Second}
 			}
 			return storetest.Fault{}
 		})
 		world.set("openai.example", answers(500, ``))
 		time.Sleep(2500 * time.Millisecond)
 		world.set("openai.example", answers(401, ``))
-		time.Sleep(10 * time.Second)
+		time.Sleep(4 * time.Second)
+		r.wantVotes("chat", "azure by probe: ok", "openai by probe: ok")
 		f.Settle()
+		time.Sleep(100 * time.Millisecond)
 		r.wantVotes("chat", "azure by probe: ok", "openai by probe: ok")
 		if delayed.Load() < 2 {
 			t.Error("nothing was delayed")
@@ -124,4 +127,53 @@ func TestValidity(t *testing.T) {
 			t.Errorf("every %v: counts for %v, timeout %v", interval, r.validity(), r.timeout)
 		}
 	}
+}
+
+// TestVotesThatCouldNotBeWrittenAreWrittenSoon: nobody waits for the next probe.
+func TestVotesThatCouldNotBeWrittenAreWrittenSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := store.NewMemory(store.MemoryOptions{})
+		defer m.Close()
+		world := newProviders()
+		world.set("openai.example", answers(200, ``))
+		world.set("azure.example", answers(200, ``))
+		f := storetest.NewFaulty(m)
+		defer f.Close()
+		r := start(t, f, "r1", over(world))
+		var left atomic.Int32
+		left.Store(5)
+		f.OnCommit(func(_ context.Context, txn store.Txn) storetest.Fault {
+			if writesVotes(txn) && left.Add(-1) >= 0 {
+				return storetest.Fault{Kind: storetest.Unavailable}
+			}
+			return storetest.Fault{}
+		})
+		r.put(append(chat(nil), detector(probing4(time.Hour, &jv1.Detector{Name: "probe", Service: "chat"})))...)
+		time.Sleep(5 * time.Second)
+		r.wantVotes("chat", "azure by probe: ok", "openai by probe: ok")
+		if left.Load() >= 0 {
+			t.Error("nothing failed")
+		}
+	})
+}
+
+// TestWhatCanNotBeSeenRenewsNothing: a vote runs out while the probe can't tell.
+func TestWhatCanNotBeSeenRenewsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := store.NewMemory(store.MemoryOptions{})
+		defer m.Close()
+		world := newProviders()
+		world.set("openai.example", answers(200, ``))
+		world.set("azure.example", answers(200, ``))
+		r := start(t, m, "r1", over(world))
+		d := everySecond("probe")
+		d.GetHttp().Failures = 100 // so that the signal stays ok
+		r.put(append(chat(nil), detector(d))...)
+		time.Sleep(2 * time.Second)
+		r.wantHealth("openai", healthy, EvidenceOK)
+		world.set("openai.example", fails(syscall.EMFILE))
+		time.Sleep(minValidity + time.Second)
+		r.wantHealth("openai", unknown, NoEvidence)
+		r.wantHealth("azure", healthy, EvidenceOK)
+	})
 }

@@ -308,3 +308,99 @@ func TestVerdictThatCanNotBeStoredIsTriedAgain(t *testing.T) {
 		}
 	})
 }
+
+// TestVerdictComparesWhatItCounted: something changes between the judgement and its transaction. What was decided on the
+// old picture never happens.
+func TestVerdictComparesWhatItCounted(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func() store.Op
+		state  jv1.HealthState
+	}{
+		{"a report is added", func() store.Op {
+			return store.Put(store.ReportKey("chat", "openai", operatorSource, ""), &recordv1.Report{Signal: &jv1.Signal{
+				Service: "chat", Provider: "openai", State: stateOK, Class: operator, ObservedAt: ago(0), ValidUntil: ago(-time.Hour),
+			}})
+		}, healthy},
+		{"votes are added", func() store.Op {
+			return store.Put(store.VotesKey("chat", "r2"), &recordv1.Votes{Service: "chat", Replica: "r2"})
+		}, failing},
+		{"the counted report is removed", func() store.Op { return store.Delete(store.ReportKey("chat", "openai", "alerts", "")) }, unknown},
+		{"the detector is removed", func() store.Op { return store.Delete(store.DetectorKey("alerts")) }, unknown},
+		{"the rule is changed", func() store.Op { return chat(rule(2))[2] }, suspect},
+		{"the service is removed", func() store.Op { return store.Delete(store.ServiceKey("chat")) }, unknown},
+		{"another replica was first", func() store.Op {
+			return store.Put(store.HealthKey("chat", "openai"), health(blocked, ConfigurationRefused, agreed(-time.Hour)))
+		}, failing},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, r *replica, m *store.Memory, f *storetest.Faulty) {
+				r.put(chat(immediate(rule(1)))...)
+				time.Sleep(time.Second)
+				var once sync.Once
+				var tried []store.Txn
+				f.OnCommit(func(ctx context.Context, txn store.Txn) storetest.Fault {
+					if len(txn.Then) == 0 || !strings.HasPrefix(txn.Then[0].Key, store.HealthPrefix) {
+						return storetest.Fault{}
+					}
+					once.Do(func() {
+						tried = append(tried, txn)
+						if _, err := m.Commit(ctx, store.Txn{Then: []store.Op{test.change()}}); err != nil {
+							t.Error(err)
+						}
+					})
+					return storetest.Fault{}
+				})
+				r.report("alerts", stateFailing)
+				time.Sleep(time.Second)
+				if len(tried) != 1 || len(tried[0].Then) != 2 {
+					t.Fatalf("tried %v", tried)
+				}
+				if got := stateOf(r.health("openai")); got != test.state {
+					t.Errorf("health is %v, want %v", got, test.state)
+				}
+				if n := counted(t, r.metrics.judgements.WithLabelValues("conflict")); n != 1 {
+					t.Errorf("%v conflicts", n)
+				}
+				if made := writes(t, m, store.Triggers); (len(made) > 0) != (test.state == failing) {
+					t.Errorf("triggers written: %v", made)
+				}
+			})
+		})
+	}
+}
+
+// TestWhatComesWhileAVerdictIsStoredIsHeard: the transaction has happened, but its acknowledgement is late, and
+// meanwhile there is news.
+func TestWhatComesWhileAVerdictIsStoredIsHeard(t *testing.T) {
+	inWorld(t, func(t *testing.T, r *replica, m *store.Memory, f *storetest.Faulty) {
+		r.put(chat(immediate(rule(1)))...)
+		time.Sleep(time.Second)
+		var once sync.Once
+		var news sync.WaitGroup
+		f.OnCommit(func(_ context.Context, txn store.Txn) (fault storetest.Fault) {
+			if len(txn.Then) == 0 || !strings.HasPrefix(txn.Then[0].Key, store.HealthPrefix) {
+				return storetest.Fault{}
+			}
+			once.Do(func() {
+				fault.Kind = storetest.Executed
+				news.Go(func() {
+					time.Sleep(5 * time.Millisecond)
+					_, err := m.Commit(context.Background(), store.Txn{Then: []store.Op{
+						store.Put(store.ReportKey("chat", "openai", operatorSource, ""), &recordv1.Report{Signal: &jv1.Signal{
+							Service: "chat", Provider: "openai", State: stateOK, Class: operator, ObservedAt: ago(0), ValidUntil: ago(-time.Hour),
+						}}),
+					}})
+					if err != nil {
+						t.Error(err)
+					}
+				})
+			})
+			return fault
+		})
+		r.report("alerts", stateFailing)
+		time.Sleep(time.Second)
+		news.Wait()
+		r.wantHealth("openai", healthy, OperatorOK)
+	})
+}

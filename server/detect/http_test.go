@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
@@ -254,9 +255,10 @@ func TestHTTPProbeTroubles(t *testing.T) {
 }
 
 func TestHTTPProbeTLS(t *testing.T) {
-	server := httptest.NewTLSServer(http.NotFoundHandler()) // of an authority nobody knows
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = hclog.NewNullLogger().StandardLogger(nil)
+	server.StartTLS() // of an authority nobody knows
 	defer server.Close()
-	server.Config.ErrorLog = nil
 	if err := looking(t, &jv1.HttpProbe{}, &jv1.Provider{BaseUrl: server.URL}).look(t.Context()).is(stateFailing, causeOutage, "tls_failure"); err != nil {
 		t.Error(err)
 	}

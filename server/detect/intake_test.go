@@ -167,6 +167,7 @@ func TestReportRefuses(t *testing.T) {
 			detector(hook("am", &jv1.WebhookDetector{Format: jv1.WebhookFormat_WEBHOOK_FORMAT_ALERTMANAGER})),
 			detector(everySecond("probe")),
 		)
+		time.Sleep(time.Second) // for the session
 		before := m.Revision()
 		for _, test := range []struct {
 			source string

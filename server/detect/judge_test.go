@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -156,6 +157,7 @@ func TestJudge(t *testing.T) {
 		{name: "two of three vantages", signals: sigs(bads(probing), bads(probing, at("r2")), oks(probing, at("r3"))), previous: health(healthy, EvidenceOK), state: suspect, reason: AgreementPending, agreed: t0, lookAgain: in(DefaultFailingFor)},
 		{name: "two of three vantages for long enough", signals: sigs(bads(probing), bads(probing, at("r2")), oks(probing, at("r3"))), previous: health(suspect, AgreementPending, agreed(DefaultFailingFor)), state: failing, reason: VantagesFailing},
 		{name: "two of four vantages", rule: immediate(rule(0)), signals: sigs(bads(probing), bads(probing, at("r2")), oks(probing, at("r3")), oks(probing, at("r4"))), previous: health(healthy, EvidenceOK), state: suspect, reason: VantagesDisagree},
+		{name: "two of four vantages and an alert", rule: immediate(rule(0)), signals: sigs(bads(probing), bads(probing, at("r2")), oks(probing, at("r3")), oks(probing, at("r4")), bads(external)), previous: health(healthy, EvidenceOK), state: suspect, reason: OneClassFailing},
 		{name: "vantages that can't tell don't count", rule: immediate(rule(0)), signals: sigs(bads(probing), bads(probing, at("r2")), dunno(probing, at("r3")), dunno(probing, at("r4")), dunno(probing, at("r5"))), previous: health(healthy, EvidenceOK), state: failing, reason: VantagesFailing},
 		{name: "two detectors at one vantage are one", rule: immediate(rule(0)), signals: sigs(bads(probing), bads(probing)), previous: health(healthy, EvidenceOK), state: suspect, reason: OneClassFailing},
 		{name: "vantages don't make two classes", rule: immediate(rule(2)), signals: sigs(bads(probing), bads(probing, at("r2"))), previous: health(healthy, EvidenceOK), state: suspect, reason: OneClassFailing},
@@ -351,6 +353,19 @@ func TestEvidenceStaysSmall(t *testing.T) {
 	}
 	if len(first.GetLabels()) != maxEvidenceLabels || first.GetLabels()["A"] == "" {
 		t.Errorf("labels %v", first.GetLabels())
+	}
+	var most []*jv1.Signal
+	for range 100 {
+		s := proto.CloneOf(long)
+		for name := range s.GetLabels() {
+			delete(s.GetLabels(), name)
+			s.Labels[name+strings.Repeat("n", maxLabelName-1)] = strings.Repeat("v", maxLabelValue)
+		}
+		s.SignalId = strings.Repeat("i", maxSignalID)
+		most = append(most, s)
+	}
+	if n := proto.Size(Judge(Facts{Signals: most, Now: t0}).Health); n > 64<<10 {
+		t.Errorf("a health record of %d bytes", n)
 	}
 	if !proto.Equal(before, long) {
 		t.Error("the signal itself was changed")

@@ -146,7 +146,7 @@ func (out *verdict) fire(v store.View, previous *jv1.Health, now time.Time) {
 	case state == jv1.HealthState_HEALTH_STATE_FAILING, state == jv1.HealthState_HEALTH_STATE_BLOCKED:
 		suffix = healthName(state)
 		out.clear(v, p, now, func(t *jv1.Trigger) bool { return t.GetHealth() == jv1.HealthState_HEALTH_STATE_HEALTHY })
-	case state == jv1.HealthState_HEALTH_STATE_HEALTHY && episodeOpen(before) && h.GetFailed():
+	case state == jv1.HealthState_HEALTH_STATE_HEALTHY && h.GetFailed():
 		suffix = healthName(state)
 		out.clear(v, p, now, func(t *jv1.Trigger) bool { return t.GetHealth() != jv1.HealthState_HEALTH_STATE_HEALTHY })
 	default:
