@@ -21,7 +21,7 @@ func TestSourcesOfTheRepository(t *testing.T) {
 func TestDocumentsOfTheRepository(t *testing.T) {
 	root := repository(t)
 	err := walk(root, ".md", func(path string, text []byte) error {
-		if !strings.HasPrefix(path, "docs/") && filepath.Base(path) != "README.md" {
+		if !strings.HasPrefix(path, "docs/") && strings.Contains(path, "/") && filepath.Base(path) != "README.md" {
 			return nil
 		}
 		for _, finding := range documentFindings(root, path, text) {
