@@ -41,7 +41,7 @@ func loneFlagFindings(all map[string]*program, text string) []string {
 }
 
 // othersFlags are flags of other programs that documents name alone.
-var othersFlags = []string{"auto-compaction-retention", "quota-backend-bytes"}
+var othersFlags = []string{"network", "auto-compaction-retention", "quota-backend-bytes"}
 
 func commandFindings(all map[string]*program, args []string) []string {
 	// go run ./cmd/jurymast x, ./jurymast x and VAR=value jurymast x are jurymast x.

@@ -49,16 +49,20 @@ func programs(t *testing.T) map[string]*program {
 		if built.err != nil {
 			return
 		}
-		if _, built.err = run(root, "go", "build", "-o", built.dir+"/", "./cmd/jurymastd", "./cmd/jurymast"); built.err != nil {
+		if _, built.err = run(root, nil, "go", "build", "-o", built.dir+"/", "./cmd/..."); built.err != nil {
+			return
+		}
+		entries, err := os.ReadDir(built.dir)
+		if built.err = err; err != nil {
 			return
 		}
 		built.programs = map[string]*program{}
-		for _, name := range []string{"jurymastd", "jurymast"} {
-			p := &program{name: name, flags: map[string][]string{}, alias: map[string]string{}}
-			if built.err = p.ask(filepath.Join(built.dir, name), nil); built.err != nil {
+		for _, entry := range entries {
+			p := &program{name: entry.Name(), flags: map[string][]string{}, alias: map[string]string{}}
+			if built.err = p.ask(filepath.Join(built.dir, p.name), nil); built.err != nil {
 				return
 			}
-			built.programs[name] = p
+			built.programs[p.name] = p
 		}
 	})
 	if built.err != nil {
@@ -67,11 +71,12 @@ func programs(t *testing.T) map[string]*program {
 	return built.programs
 }
 
-func run(dir, name string, args ...string) (string, error) {
+// run runs a program. env replaces the environment unless it is nil.
+func run(dir string, env []string, name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Dir = dir
+	cmd.Dir, cmd.Env = dir, env
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, out)
@@ -79,9 +84,12 @@ func run(dir, name string, args ...string) (string, error) {
 	return string(out), nil
 }
 
+// environment is the one that defaults in a help text are shown for.
+var environment = []string{"HOME=/home/you"}
+
 // ask reads the help of a command, and of every command below it.
 func (p *program) ask(binary string, path []string) error {
-	help, err := run("", binary, append(slices.Clone(path), "--help")...)
+	help, err := run("", environment, binary, append(slices.Clone(path), "--help")...)
 	if err != nil {
 		return err
 	}
