@@ -194,10 +194,11 @@ func summary(service string, s *jv1.StepRun) string {
 			return service + " stays with " + s.GetOutput()[outTo]
 		}
 		return "switched " + service + " from " + s.GetOutput()[outFrom] + " to " + s.GetOutput()[outTo]
-	case "enable_queueing":
-		return "switched queueing on"
-	case "disable_queueing":
-		return "switched queueing off"
+	case "enable_queueing", "disable_queueing":
+		if s.GetUndo() == nil {
+			return "" // it was so already
+		}
+		return "switched queueing " + queueing{on: s.GetKind() == "enable_queueing"}.word()
 	default:
 		return ""
 	}

@@ -84,6 +84,24 @@ func TestMessagesOfOneEpisodeShareTheirThread(t *testing.T) {
 	}
 }
 
+func TestMessagesTellOnlyWhatWasDone(t *testing.T) {
+	tell := &jv1.Step{Action: &jv1.Step_Notify{Notify: &jv1.NotifyStep{Channels: []string{"oncall"}, Template: "restored"}}}
+	for _, undo := range []*jv1.Undo{nil, {Provider: "azure", Queueing: true, Epoch: 3}} {
+		_, ops := advance(t, tell, func(r *jv1.Run) {
+			r.Steps = append(r.Steps, &jv1.StepRun{
+				Id: "off", Kind: "disable_queueing", State: jv1.StepState_STEP_STATE_SUCCEEDED, Undo: undo,
+			})
+		})
+		var n jv1.Notification
+		if err := store.Open(ops[0].Value, &n); err != nil {
+			t.Fatal(err)
+		}
+		if told := strings.Contains(n.GetText(), "switched queueing off"); told != (undo != nil) {
+			t.Errorf("undo %v: told %v, in: %s", undo, told, n.GetText())
+		}
+	}
+}
+
 func TestWaitEndsWhenItsTimeHasCome(t *testing.T) {
 	step := func() *jv1.Step {
 		return &jv1.Step{Action: &jv1.Step_Wait{Wait: &jv1.WaitStep{Duration: durationpb.New(time.Minute)}}}
