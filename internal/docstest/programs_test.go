@@ -93,6 +93,9 @@ func (p *program) ask(binary string, path []string) error {
 	if err != nil {
 		return err
 	}
+	if len(path) > 3 {
+		return fmt.Errorf("commands nested as deep as %q: was its help misread?", path)
+	}
 	if len(path) == 0 {
 		p.help = help
 	}
@@ -130,7 +133,7 @@ func readHelp(help string) helpPage {
 		fields := strings.Fields(line)
 		switch {
 		case len(fields) == 0:
-		case strings.HasSuffix(section, "Flags:"):
+		case strings.HasPrefix(section, "Flags"), strings.HasSuffix(section, "Flags:"):
 			if match := helpFlag.FindStringSubmatch(line); match != nil {
 				page.flags = append(page.flags, match[2])
 				if match[1] != "" {
@@ -141,7 +144,9 @@ func readHelp(help string) helpPage {
 			for _, name := range fields[1:] {
 				page.aliases = append(page.aliases, strings.TrimSuffix(name, ","))
 			}
-		case strings.HasSuffix(section, "Commands:") && strings.HasPrefix(line, "  ") && !strings.HasPrefix(line, "   "):
+		case section == "Usage:", section == "Examples:", !strings.HasSuffix(section, ":"):
+		case strings.HasPrefix(line, "  ") && !strings.HasPrefix(line, "   "):
+			// A group of commands, whatever it is called.
 			page.commands = append(page.commands, fields[0])
 		}
 	}
@@ -157,7 +162,11 @@ Usage:
 Aliases:
   b, c
 
-Available Commands:
+Examples:
+  # b
+  a b
+
+Steer by hand:
   d           does
   help        Help about any command
 
@@ -168,8 +177,11 @@ Flags:
 
 Global Flags:
   -o, --output string   how
+
+Flags of every command:
+  -q, --quiet   less
 `)
-	if want := []string{"help", "h", "data-dir", "output", "o"}; !slices.Equal(page.flags, want) {
+	if want := []string{"help", "h", "data-dir", "output", "o", "quiet", "q"}; !slices.Equal(page.flags, want) {
 		t.Errorf("flags %q, want %q", page.flags, want)
 	}
 	if want := []string{"d", "help"}; !slices.Equal(page.commands, want) {
