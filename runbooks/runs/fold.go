@@ -39,6 +39,7 @@ func Fold(run *jv1.Run, events ...Event) (*jv1.Run, []*jv1.RunEvent, error) {
 		}
 		stored = append(stored, record(next, ev))
 	}
+	shorten(next)
 	return next, stored, nil
 }
 
