@@ -28,3 +28,14 @@ func TestEveryPairOfCrashBoundaries(t *testing.T) {
 	}
 	t.Logf("%d pairs visited", visited)
 }
+
+// Many storms; with -short a share of them.
+func TestManyStorms(t *testing.T) {
+	last := uint64(600)
+	if testing.Short() {
+		last = 60
+	}
+	for seed := uint64(10); seed < last && !t.Failed(); seed++ {
+		weather(t, seed)
+	}
+}
