@@ -74,6 +74,9 @@ func newHTTPProbe(spec *jv1.HttpProbe, provider *jv1.Provider, tools probeTools)
 	}
 	if spec.GetPath() != "" {
 		path, query, _ := strings.Cut(spec.GetPath(), "?")
+		if u.Path == "" {
+			u.Path = "/" // else the joined path would be relative
+		}
 		u = u.JoinPath(path)
 		u.RawQuery = joinQuery(u.RawQuery, query)
 	}

@@ -131,9 +131,13 @@ func TestHTTPProbeRequest(t *testing.T) {
 	if strings.Contains(f.summary, "secret") || strings.Contains(f.summary, "api-version") {
 		t.Errorf("summary says too much: %s", f.summary)
 	}
-	p.AuthHeader = ""
+	p.AuthHeader, p.BaseUrl = "", server.URL
+	if f := looking(t, &jv1.HttpProbe{Path: "/models"}, p).look(t.Context()); !strings.HasPrefix(f.summary, "GET "+strings.TrimPrefix(server.URL, "http://")+"/models: status 200 after ") ||
+		got.URL.Path != "/models" {
+		t.Errorf("%s, summary %s", got.URL, f.summary)
+	}
 	looking(t, &jv1.HttpProbe{Authenticate: true}, p).look(t.Context())
-	if got.Header.Get("Authorization") != "Bearer secret-1" || got.URL.Path != "/openai/v1" {
+	if got.Header.Get("Authorization") != "Bearer secret-1" || got.URL.Path != "/" {
 		t.Errorf("%s, headers %v", got.URL, got.Header)
 	}
 	looking(t, &jv1.HttpProbe{}, p).look(t.Context())
