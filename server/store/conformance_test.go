@@ -19,7 +19,7 @@ func TestMemoryConforms(t *testing.T) {
 		return storetest.Subject{
 			Backend: m,
 			Compact: func(_ context.Context, revision int64) error { return m.Compact(revision) },
-			TTL:     200 * time.Millisecond,
+			TTL:     time.Second,
 			Slack:   2 * time.Second,
 		}
 	})
@@ -38,7 +38,7 @@ func etcdSubject(t *testing.T, e *store.Etcd, client *clientv3.Client) storetest
 			_, err := client.Compact(ctx, revision, clientv3.WithCompactPhysical())
 			return err
 		},
-		TTL:   time.Second,
+		TTL:   2 * time.Second,
 		Slack: 5 * time.Second,
 	}
 }
