@@ -79,14 +79,15 @@ func (e *Engine) prune(ctx context.Context) error {
 			}
 		}
 	})
-	if len(old) > 0 {
-		if _, err := e.o.Store.Commit(ctx, store.Txn{If: compares, Then: old}); err != nil && !errors.Is(err, store.ErrUnknown) {
-			return fmt.Errorf("prune: %w", err)
-		}
-	}
+	// The events go first: nobody would find those of a run that is gone.
 	for _, run := range gone {
 		if err := e.pruneEvents(ctx, run); err != nil {
 			return err
+		}
+	}
+	if len(old) > 0 {
+		if _, err := e.o.Store.Commit(ctx, store.Txn{If: compares, Then: old}); err != nil && !errors.Is(err, store.ErrUnknown) {
+			return fmt.Errorf("prune: %w", err)
 		}
 	}
 	return e.pruneRequests(ctx, now)
