@@ -27,10 +27,13 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// process is the real surroundings, with a version of its own.
+// process is the real surroundings, with a version of its own, and the time at which the world stands.
 func process() cli.Process {
 	p := cli.OperatingSystem()
 	p.Version = "v1.2.0"
+	if at, err := time.Parse(time.RFC3339Nano, os.Getenv("WORLD_NOW")); err == nil {
+		p.Now = func() time.Time { return at }
+	}
 	return p
 }
 
@@ -47,6 +50,7 @@ func TestScripts(t *testing.T) {
 			env.Defer(w.stop)
 			env.Values["world"] = w
 			env.Setenv("JURYMAST_SERVER", w.address)
+			env.Setenv("WORLD_NOW", w.now.Format(time.RFC3339Nano))
 			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "config"))
 			env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, "cache"))
 			env.Setenv("EXE_DIR", filepath.Dir(os.Args[0]))

@@ -24,7 +24,7 @@ func (w *world) StartRun(_ context.Context, req *jv1.StartRunRequest) (*jv1.Run,
 	r := &jv1.Run{
 		Name: fmt.Sprintf("r-01jd0000%06d", len(w.runs)+1), Runbook: req.GetRunbook(), RunbookVersion: 1, Service: req.GetService(),
 		Mode: req.GetMode(), State: jv1.RunState_RUN_STATE_RUNNING, Reason: req.GetReason(), Actor: "alice", Parameters: req.GetParameters(),
-		CreateTime: timestamppb.Now(), LastEvent: 1,
+		CreateTime: timestamppb.New(w.now), LastEvent: 1,
 	}
 	if req.GetValidateOnly() {
 		return r, nil
@@ -136,7 +136,7 @@ func (w *world) steer(name string, expected int64, edit func(*jv1.Run)) (*jv1.Ru
 
 func (w *world) CancelRun(_ context.Context, req *jv1.CancelRunRequest) (*jv1.Run, error) {
 	return w.steer(req.GetName(), req.GetExpectedRevision(), func(r *jv1.Run) {
-		r.State, r.Outcome, r.EndTime = jv1.RunState_RUN_STATE_CANCELED, req.GetReason(), timestamppb.Now()
+		r.State, r.Outcome, r.EndTime = jv1.RunState_RUN_STATE_CANCELED, req.GetReason(), timestamppb.New(w.now)
 	})
 }
 
@@ -156,7 +156,7 @@ func (w *world) DecideRun(_ context.Context, req *jv1.DecideRunRequest) (*jv1.Ru
 	return w.steer(req.GetName(), req.GetExpectedRevision(), func(r *jv1.Run) {
 		r.Wait, r.WaitText, r.State = 0, "", jv1.RunState_RUN_STATE_RUNNING
 		if !req.GetApprove() {
-			r.State, r.Outcome, r.EndTime = jv1.RunState_RUN_STATE_CANCELED, "rejected: "+req.GetComment(), timestamppb.Now()
+			r.State, r.Outcome, r.EndTime = jv1.RunState_RUN_STATE_CANCELED, "rejected: "+req.GetComment(), timestamppb.New(w.now)
 		}
 	})
 }
@@ -202,7 +202,7 @@ func (w *world) FireTrigger(_ context.Context, req *jv1.FireTriggerRequest) (*jv
 	}
 	t := &jv1.Trigger{
 		Name: "t-01jd0000aaaaaa", Service: req.GetService(), Cause: jv1.TriggerCause_TRIGGER_CAUSE_OPERATOR, Reason: req.GetReason(),
-		State: jv1.TriggerState_TRIGGER_STATE_PENDING, CreateTime: timestamppb.Now(),
+		State: jv1.TriggerState_TRIGGER_STATE_PENDING, CreateTime: timestamppb.New(w.now),
 		Outcomes: []*jv1.TriggerOutcome{{
 			Runbook: "ai-provider-outage", State: jv1.OutcomeState_OUTCOME_STATE_BLOCKED, Guard: "automation_off", Detail: "alice switched automation off",
 		}},
@@ -235,7 +235,7 @@ func (w *world) GetAutomation(context.Context, *jv1.GetAutomationRequest) (*jv1.
 func (w *world) SetAutomation(_ context.Context, req *jv1.SetAutomationRequest) (*jv1.Automation, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	a := &jv1.Automation{Service: req.GetService(), On: req.GetOn(), Reason: req.GetReason(), Actor: "alice", Time: timestamppb.Now()}
+	a := &jv1.Automation{Service: req.GetService(), On: req.GetOn(), Reason: req.GetReason(), Actor: "alice", Time: timestamppb.New(w.now)}
 	w.automation = append(slices.DeleteFunc(w.automation, func(x *jv1.Automation) bool { return x.GetService() == req.GetService() }), a)
 	return a, nil
 }

@@ -56,7 +56,7 @@ func (w *world) Apply(_ context.Context, req *jv1.ApplyRequest) (*jv1.ApplyRespo
 		if s := r.GetService(); s != nil && w.states[name] == nil {
 			w.states[name] = &jv1.ContinuityState{
 				Service: name, ActiveProvider: s.GetProviders()[0].GetName(), Epoch: 1, Phase: jv1.Phase_PHASE_NORMAL,
-				Since: timestamppb.Now(), Reason: "applied", RestoreEpoch: "1700000000000-a",
+				Since: timestamppb.New(w.now), Reason: "applied", RestoreEpoch: "1700000000000-a",
 			}
 		}
 	}
@@ -212,9 +212,9 @@ func (w *world) GetContinuity(_ context.Context, req *jv1.GetContinuityRequest) 
 }
 
 func (w *world) freshness() *jv1.Freshness {
-	f := &jv1.Freshness{Live: !w.stale, AsOf: timestamppb.Now()}
+	f := &jv1.Freshness{Live: !w.stale, AsOf: timestamppb.New(w.now)}
 	if w.stale {
-		f.AsOf = timestamppb.New(time.Now().Add(-3 * time.Minute))
+		f.AsOf = timestamppb.New(w.now.Add(-3 * time.Minute))
 	}
 	return f
 }
@@ -242,7 +242,7 @@ func (w *world) change(service string, expected int64, edit func(*jv1.Continuity
 	}
 	next := proto.CloneOf(s)
 	next.Epoch++
-	next.Since = timestamppb.Now()
+	next.Since = timestamppb.New(w.now)
 	edit(next)
 	next.Revision = w.bump()
 	w.states[service] = next
@@ -292,7 +292,7 @@ func (w *world) ReportInForce(_ context.Context, req *jv1.ReportInForceRequest) 
 	for service, epoch := range req.GetEpochs() {
 		s := proto.CloneOf(w.states[service])
 		s.InForce = slices.DeleteFunc(s.GetInForce(), func(f *jv1.InForce) bool { return f.GetSubscriber() == req.GetSubscriber() })
-		s.InForce = append(s.InForce, &jv1.InForce{Subscriber: req.GetSubscriber(), Epoch: epoch, ReportTime: timestamppb.Now()})
+		s.InForce = append(s.InForce, &jv1.InForce{Subscriber: req.GetSubscriber(), Epoch: epoch, ReportTime: timestamppb.New(w.now)})
 		w.states[service] = s
 	}
 	return &jv1.ReportInForceResponse{ValidFor: durationpb.New(time.Minute)}, nil

@@ -38,6 +38,8 @@ type world struct {
 
 	address string
 	grpc    *grpc.Server
+	// now is the time at which the world stands, for the program too: ages must not depend on how fast a test is.
+	now time.Time
 
 	mu            sync.Mutex
 	changed       chan struct{}
@@ -63,6 +65,7 @@ type world struct {
 
 func newWorld() *world {
 	return &world{
+		now:     time.Now().UTC().Truncate(time.Millisecond),
 		address: "127.0.0.1:0", changed: make(chan struct{}), revision: 100,
 		resources: map[string]map[string]*jv1.Resource{}, states: map[string]*jv1.ContinuityState{}, runs: map[string]*jv1.Run{},
 		events: map[string][]*jv1.RunEvent{}, failures: map[string][]error{},
@@ -96,7 +99,7 @@ func (w *world) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 	}
 	w.mu.Lock()
 	if w.stale {
-		_ = grpc.SetHeader(ctx, metadata.Pairs("jurymast-live", "false", "jurymast-as-of", time.Now().Add(-3*time.Minute).UTC().Format(time.RFC3339Nano)))
+		_ = grpc.SetHeader(ctx, metadata.Pairs("jurymast-live", "false", "jurymast-as-of", w.now.Add(-3*time.Minute).UTC().Format(time.RFC3339Nano)))
 	}
 	w.mu.Unlock()
 	return next(ctx, req)
@@ -154,7 +157,7 @@ func (w *world) load(data []byte) error {
 	data = ago.ReplaceAllFunc(data, func(m []byte) []byte {
 		d, err := time.ParseDuration(string(m[2 : len(m)-1]))
 		bad = errors.Join(bad, err)
-		return []byte(time.Now().Add(-d).UTC().Format(time.RFC3339Nano))
+		return []byte(w.now.Add(-d).UTC().Format(time.RFC3339Nano))
 	})
 	var file map[string]json.RawMessage
 	if err := errors.Join(bad, json.Unmarshal(data, &file)); err != nil {
