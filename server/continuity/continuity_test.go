@@ -220,6 +220,22 @@ func TestARepeatedRequestIsAnsweredNotRepeated(t *testing.T) {
 	})
 }
 
+// A request that changed nothing when it was made changes nothing when it is repeated after another change.
+func TestARepeatedRequestThatChangedNothingIsNotCarriedOutLater(t *testing.T) {
+	inBubble(t, func(t *testing.T, x *fixture) {
+		req := &jv1.SwitchProviderRequest{Service: "chat", Provider: "a", Reason: "stay", RequestId: "1"}
+		if st, err := x.desk.Switch(x.ctx, req); err != nil || st.GetEpoch() != 1 {
+			t.Fatalf("%v, %v", st, err)
+		}
+		if _, err := x.desk.Switch(x.ctx, &jv1.SwitchProviderRequest{Service: "chat", Provider: "b", Reason: "r"}); err != nil {
+			t.Fatal(err)
+		}
+		if st, err := x.desk.Switch(x.ctx, req); err != nil || st.GetActiveProvider() != "b" {
+			t.Errorf("the repeated request switched: %v, %v", st, err)
+		}
+	})
+}
+
 func TestUndoGoesBackThroughTheGuards(t *testing.T) {
 	inBubble(t, func(t *testing.T, x *fixture) {
 		undo := &jv1.UndoRequest{Service: "chat", Reason: "r"}

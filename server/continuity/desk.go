@@ -109,7 +109,8 @@ func (d *Desk) do(ctx context.Context, c command, decide func(*Workspace, Author
 		if err != nil {
 			return nil, err
 		}
-		if !changed || c.validateOnly {
+		// A request that changes nothing is remembered too: repeated after somebody else's change it must not undo that.
+		if c.validateOnly || !changed && c.guard == nil {
 			return d.present(c.service)
 		}
 		res, err := d.store.Commit(ctx, txn)
@@ -144,6 +145,10 @@ func (d *Desk) decide(ctx context.Context, c command, decide func(*Workspace, Au
 		}
 		changed = w.Changed()
 		txn.If, txn.Then = w.Txn()
+		if !changed {
+			c.guard.Guard(&txn, c.service)
+			return
+		}
 		details := map[string]string{"from": from, "epoch": strconv.FormatInt(w.State().GetEpoch(), 10)}
 		maps.Copy(details, c.details)
 		op := audit.Op(ctx, w.Now, audit.Change{Target: "services/" + c.service, Reason: c.reason, Details: details})
