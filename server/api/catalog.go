@@ -81,16 +81,23 @@ func (c *common) apply(ctx context.Context, a application) (*applied, error) {
 			return nil, err
 		}
 		out := &applied{results: p.results, warnings: p.warnings}
-		if a.validateOnly || !p.changes() {
+		// A request that changes nothing is remembered too: repeated after somebody else's change it must not undo that.
+		if a.validateOnly || !p.changes() && a.requestID == "" {
 			return out, nil
 		}
 		if err := c.purgeAll(ctx, p.leftovers); err != nil {
 			return nil, err
 		}
 		txn := store.Txn{If: p.preconditions(), Then: p.writes}
-		c.record(ctx, &txn, applyChange(p))
+		if p.changes() {
+			c.record(ctx, &txn, applyChange(p))
+		}
 		once.guard(&txn, p.results)
-		if out.revision, err = c.commit(ctx, txn); err != nil || out.revision != 0 {
+		revision, err := c.commit(ctx, txn)
+		if p.changes() {
+			out.revision = revision
+		}
+		if err != nil || revision != 0 {
 			return out, err
 		}
 	}

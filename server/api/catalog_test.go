@@ -201,6 +201,20 @@ func TestApplyIsIdempotentByRequestID(t *testing.T) {
 	if _, err := r.catalog().Delete(t.Context(), &jv1.DeleteRequest{Kind: "detector", Name: "probe"}); err != nil {
 		t.Fatal(err)
 	}
+	// What changed nothing changes nothing either when it is repeated after another change.
+	same := &jv1.ApplyRequest{Resources: []*jv1.Resource{service("chat", "alpha")}, RequestId: "same"}
+	for range 2 {
+		out, err := r.catalog().Apply(t.Context(), same)
+		if err != nil || out.GetRevision() != 0 || out.GetResults()[0].GetAction() != jv1.ApplyAction_APPLY_ACTION_UNCHANGED {
+			t.Errorf("apply what is there: %v, %v", out, err)
+		}
+		changed := service("chat", "alpha")
+		changed.GetService().Description = "changed"
+		if _, err := r.catalog().Apply(t.Context(), &jv1.ApplyRequest{Resources: []*jv1.Resource{changed}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+
 	deletion := &jv1.DeleteRequest{Kind: "service", Name: "chat", RequestId: "gone"}
 	gone, err := r.catalog().Delete(t.Context(), deletion)
 	if err != nil {

@@ -36,6 +36,9 @@ func (o once) prior(batch []*declared) *applied {
 		return nil
 	}
 	out := &applied{revision: o.Revision()}
+	if text != "" && strings.Trim(text, "-") == "" {
+		out.revision = 0 // nothing changed
+	}
 	for i, d := range batch {
 		result := &jv1.ApplyResult{Kind: d.kind.name, Name: d.name}
 		for action, letter := range actionLetters {
