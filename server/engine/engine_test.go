@@ -231,6 +231,40 @@ func TestCandidatesAreTriedInOrderAndConfirmed(t *testing.T) {
 	})
 }
 
+func TestARunThatIsCanceledLeavesNoProvisionalRoute(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.catalog(book("outage", doing(confirmed(switchTo("b"), time.Minute))))
+		r.fails("a", 1)
+		synctest.Wait()
+		if _, err := r.first.engine.Cancel(as(r.ctx, "ana"), &jv1.CancelRunRequest{Name: r.only().GetName(), Reason: "enough"}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		want(t, r.only(), canceled)
+		if s := r.state(); s.GetActiveProvider() != "b" || s.GetProvisional() || s.GetEpoch() != 2 {
+			t.Errorf("state %v", s)
+		}
+	})
+}
+
+func TestQueueingMayBeSwitchedWhileASwitchIsConfirmed(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.catalog(book("outage", doing(confirmed(switchTo("b"), time.Minute))))
+		r.fails("a", 1)
+		synctest.Wait()
+		if _, err := r.first.desk.SetQueueing(as(r.ctx, "ana"), &jv1.SetQueueingRequest{Service: "chat", On: true, Reason: "to be sure"}); err != nil {
+			t.Fatal(err)
+		}
+		r.probes.set("b", 3)
+		r.first.engine.Poke("chat")
+		synctest.Wait()
+		want(t, r.only(), succeeded)
+		if s := r.state(); s.GetActiveProvider() != "b" || !s.GetQueueing() || s.GetProvisional() {
+			t.Errorf("state %v", s)
+		}
+	})
+}
+
 func TestASwitchIsConfirmedByJudgedHealthWhenNoDetectorIsNamed(t *testing.T) {
 	for _, stays := range []bool{true, false} {
 		inBubble(t, func(t *testing.T, r *rig) {

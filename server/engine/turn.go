@@ -106,6 +106,9 @@ func (t *turn) end(state jv1.RunState, reason string) error {
 	}); err != nil {
 		return err
 	}
+	if t.desk.State().GetRun() == t.run.GetName() {
+		t.desk.Confirm() // nobody is left who would
+	}
 	release(t.desk, t.run)
 	cooldown(t.desk, t.run, t.plan)
 	return nil

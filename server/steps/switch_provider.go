@@ -94,7 +94,7 @@ func (k switchProvider) picked(in *Input, spec *jv1.SwitchProviderStep, from, ca
 // confirm looks whether the provisional switch is proven, refuted, or out of time.
 func (k switchProvider) confirm(in *Input, spec *jv1.SwitchProviderStep) Move {
 	w, candidate := in.Desk, in.At.GetOutput()[outTo]
-	if w.Active() != candidate || w.State().GetRun() != in.Run.GetName() {
+	if w.Active() != candidate {
 		return in.fail("%v", continuity.Refuse(continuity.Overtaken, "%s was switched to %s by %s meanwhile",
 			w.Name(), w.Active(), w.State().GetActor()))
 	}
