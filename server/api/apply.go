@@ -122,7 +122,14 @@ func (p *plan) service(v store.View, next *jv1.Service, exists bool, actor strin
 		p.leftovers = append(p.leftovers, name)
 	}
 	if state.Msg == nil || !exists {
-		p.writes = append(p.writes, store.Put(key, continuity.Initial(next, continuity.Author{Actor: actor, Reason: "the service was declared"}, now)))
+		first := continuity.Initial(next, continuity.Author{Actor: actor, Reason: "the service was declared"}, now)
+		retired := store.Get[*jv1.ContinuityState](v, store.RetiredKey(name))
+		p.compare(store.Unchanged(retired.Key, retired.Mod))
+		if retired.Msg != nil {
+			first.Epoch += retired.Msg.GetEpoch()
+			p.writes = append(p.writes, store.Delete(retired.Key))
+		}
+		p.writes = append(p.writes, store.Put(key, first))
 		return
 	}
 	p.compare(store.NoneNewer(store.Detectors, v.Revision()))

@@ -301,7 +301,7 @@ func TestARemovedServiceLeavesNothing(t *testing.T) {
 	}
 	r.store.Read(func(v store.View) {
 		v.Each(store.Root, func(key string, _ proto.Message, _, _ int64) bool {
-			if strings.Contains(key, "/chat/") || strings.HasSuffix(key, "/chat") {
+			if key != store.RetiredKey("chat") && (strings.Contains(key, "/chat/") || strings.HasSuffix(key, "/chat")) {
 				t.Errorf("%s is left", key)
 			}
 			return true
@@ -318,6 +318,29 @@ func TestARemovedServiceLeavesNothing(t *testing.T) {
 			t.Error("an old episode lives on under the new service")
 		}
 	})
+}
+
+func TestEpochsGoOnWhenAServiceComesBack(t *testing.T) {
+	r := start(t, options{})
+	last := int64(0)
+	for range 3 {
+		if _, err := r.catalog().Apply(t.Context(), &jv1.ApplyRequest{Resources: []*jv1.Resource{provider("alpha"), service("chat", "alpha")}}); err != nil {
+			t.Fatal(err)
+		}
+		r.store.Read(func(v store.View) {
+			epoch := store.Get[*jv1.ContinuityState](v, store.ContinuityKey("chat")).Msg.GetEpoch()
+			if epoch <= last {
+				t.Errorf("epoch %d after %d", epoch, last)
+			}
+			last = epoch
+			if store.Get[*jv1.ContinuityState](v, store.RetiredKey("chat")).Msg != nil {
+				t.Error("the last state of the old service is still kept")
+			}
+		})
+		if _, err := r.catalog().Delete(t.Context(), &jv1.DeleteRequest{Kind: "service", Name: "chat"}); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestAServiceUnderARunStays(t *testing.T) {

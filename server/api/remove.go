@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 	"github.com/jurymast/jurymast/runbooks"
 	"github.com/jurymast/jurymast/server/audit"
 	"github.com/jurymast/jurymast/server/store"
@@ -88,6 +89,11 @@ func planRemove(v store.View, r removal) (store.Txn, error) {
 	}
 	txn.If = append(txn.If, store.Absent(store.LiveRunKey(r.name)))
 	txn.Then = append(txn.Then, store.Delete(store.ContinuityKey(r.name)), store.Delete(store.AutomationKey(r.name)))
+	if last := store.Get[*jv1.ContinuityState](v, store.ContinuityKey(r.name)); last.Msg != nil {
+		// Epochs only grow, for a later service of the same name too: who was away meanwhile remembers this one's.
+		txn.If = append(txn.If, store.Unchanged(last.Key, last.Mod))
+		txn.Then = append(txn.Then, store.Put(store.RetiredKey(r.name), last.Msg))
+	}
 	return txn, nil
 }
 

@@ -86,7 +86,7 @@ func TestKeysStayInTheirFamilies(t *testing.T) {
 		store.EpisodeKey("s", "p", 1, "b"): store.Episodes, store.CooldownKey("s", "p", "b"): store.Cooldowns,
 		store.AutomationKey(""): store.AutomationPrefix, store.AutomationKey("global"): store.AutomationPrefix, store.OutboxKey("n"): store.Outbox,
 		store.DeliveryKey("n"): store.Deliveries, store.RequestKey("cn=a/b", "x/y"): store.Requests, store.AuditKey("a"): store.Audit,
-		store.RestoreEpochKey(): store.Meta,
+		store.RestoreEpochKey(): store.Meta, store.RetiredKey("n"): store.Retired,
 	}
 	for key, family := range families {
 		if !strings.HasPrefix(key, family) || !strings.HasPrefix(key, store.Root) {
@@ -98,7 +98,7 @@ func TestKeysStayInTheirFamilies(t *testing.T) {
 			}
 		}
 	}
-	if len(families) != 24 {
+	if len(families) != 25 {
 		t.Errorf("%d different keys", len(families))
 	}
 	numbers := []string{}

@@ -42,6 +42,7 @@ var families = map[string]family{
 	Deliveries:       {func() proto.Message { return new(recordv1.Delivery) }, true},
 	Requests:         {func() proto.Message { return new(recordv1.Request) }, false},
 	Audit:            {func() proto.Message { return new(jurymastv1.AuditEvent) }, false},
+	Retired:          {func() proto.Message { return new(jurymastv1.ContinuityState) }, true},
 	Meta:             {func() proto.Message { return new(recordv1.RestoreEpoch) }, true},
 }
 

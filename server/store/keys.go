@@ -34,6 +34,7 @@ const (
 	Deliveries       = Root + "deliveries/"        // <notification>: record.Delivery
 	Requests         = Root + "requests/"          // <principal hash>/<request id hash>: record.Request; not mirrored
 	Audit            = Root + "audit/"             // <id>: AuditEvent; not mirrored
+	Retired          = Root + "retired/"           // <service>: ContinuityState, the last one of a removed service
 	Meta             = Root + "meta/"              // restore_epoch: record.RestoreEpoch
 )
 
@@ -62,6 +63,9 @@ func RunbookRevisionKey(name string, version int64) string {
 
 // ContinuityKey is the key of a service's continuity state.
 func ContinuityKey(service string) string { return key(Continuity, service) }
+
+// RetiredKey is the key of the last state of a removed service, from which one of the same name goes on.
+func RetiredKey(service string) string { return key(Retired, service) }
 
 // InForceKey is the key of a subscriber's report.
 func InForceKey(subscriber string) string { return key(InForce, hashed(subscriber)) }
