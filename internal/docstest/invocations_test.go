@@ -58,18 +58,7 @@ func commandFindings(all map[string]*program, args []string) []string {
 	if !ok {
 		return nil
 	}
-	at := p.name
-	rest := args[1:]
-	for len(rest) > 0 {
-		next := at + " " + rest[0]
-		if full, ok := p.alias[next]; ok {
-			next = full
-		}
-		if _, ok := p.flags[next]; !ok {
-			break
-		}
-		at, rest = next, rest[1:]
-	}
+	at, rest := p.resolve(args[1:])
 	var findings []string
 	if len(rest) > 0 && at == p.name && p.name == "jurymast" && !strings.HasPrefix(rest[0], "-") && rest[0] != "help" {
 		findings = append(findings, fmt.Sprintf("%s has no command %s", p.name, rest[0]))
@@ -85,6 +74,29 @@ func commandFindings(all map[string]*program, args []string) []string {
 		}
 	}
 	return findings
+}
+
+// resolve finds the command that arguments name, and what is left for it: flags may stand before it, with their values.
+func (p *program) resolve(args []string) (at string, rest []string) {
+	at = p.name
+	for i, arg := range args {
+		next := at + " " + arg
+		if full, ok := p.alias[next]; ok {
+			next = full
+		}
+		_, known := p.flags[next]
+		switch {
+		case arg == "--":
+			return at, append(rest, args[i:]...)
+		case known:
+			at = next
+		case strings.HasPrefix(arg, "-") || i > 0 && strings.HasPrefix(args[i-1], "-"):
+			rest = append(rest, arg)
+		default:
+			return at, append(rest, args[i:]...)
+		}
+	}
+	return at, rest
 }
 
 func TestInvocationsInDocuments(t *testing.T) {
@@ -118,6 +130,8 @@ func TestInvocationFindings(t *testing.T) {
 	}{
 		{snippet{"sh", "jurymastd --data-dir=x\ngo run ./cmd/jurymast run list --live -o json\nA=b jurymast run ls --live\n"}, nil},
 		{snippet{"", "jurymast run list --live"}, nil},
+		{snippet{"", "jurymast --output json run list --live -- --anything"}, nil},
+		{snippet{"", "jurymast --output json run list --gone"}, []string{"jurymast run list has no flag --gone"}},
 		{snippet{"", "--data-dir=x"}, nil},
 		{snippet{"sh", "etcdctl --anything | jq\ncurl -x y && jurymastd --help"}, nil},
 		{snippet{"yaml", "jurymast: --gone"}, nil},
