@@ -2,6 +2,7 @@ package docstest
 
 import (
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -67,5 +68,48 @@ func hasFunction(t *testing.T, dir, name string) bool {
 func TestHasFunction(t *testing.T) {
 	if !hasFunction(t, ".", "TestHasFunction") || hasFunction(t, ".", "TestGone") || hasFunction(t, "gone", "TestHasFunction") {
 		t.Error("hasFunction doesn't tell what is there from what is not")
+	}
+}
+
+var relativeLink = regexp.MustCompile(`\]\(([^):#\s]+)(?:#[^)\s]*)?\)`)
+
+// unreached are the documents that no link leads to from README.md, directly or not.
+func unreached(all []document) []string {
+	text := map[string]string{}
+	for _, d := range all {
+		text[d.path] = d.text
+	}
+	seen := map[string]bool{"README.md": true}
+	for queue := []string{"README.md"}; len(queue) > 0; queue = queue[1:] {
+		for _, match := range relativeLink.FindAllStringSubmatch(text[queue[0]], -1) {
+			target := path.Join(path.Dir(queue[0]), match[1])
+			if _, ok := text[target]; ok && !seen[target] {
+				seen[target] = true
+				queue = append(queue, target)
+			}
+		}
+	}
+	var out []string
+	for _, d := range all {
+		if !seen[d.path] {
+			out = append(out, d.path)
+		}
+	}
+	return out
+}
+
+// TestEveryDocumentIsReached finds pages that nobody would ever read.
+func TestEveryDocumentIsReached(t *testing.T) {
+	for _, name := range unreached(documents(t)) {
+		t.Errorf("no link leads from README.md to %s", name)
+	}
+}
+
+func TestUnreached(t *testing.T) {
+	got := unreached([]document{
+		{"README.md", "[a](docs/a.md) [x](https://example.org/docs/d.md)"}, {"docs/a.md", "[b](b.md#part)"}, {"docs/b.md", ""}, {"docs/d.md", ""},
+	})
+	if !slices.Equal(got, []string{"docs/d.md"}) {
+		t.Errorf("unreached are %q", got)
 	}
 }
