@@ -15,7 +15,7 @@ import (
 )
 
 func main() {
-	os.Exit(cli.Main(context.Background(), cli.OperatingSystem(), extensions()...))
+	os.Exit(cli.Main(context.Background(), cli.OperatingSystem(daemon.Version()), extensions()...))
 }
 
 // extensions are the commands that are written in other packages.

@@ -4,8 +4,6 @@ import (
 	"io"
 	"os"
 	"time"
-
-	"github.com/jurymast/jurymast/server/daemon"
 )
 
 // Process is what the surroundings give to the program.
@@ -26,11 +24,11 @@ type Process struct {
 	Version string
 }
 
-// OperatingSystem returns the surroundings of the running process.
-func OperatingSystem() Process {
+// OperatingSystem returns the surroundings of the running process, for a program of the given version.
+func OperatingSystem(version string) Process {
 	return Process{
 		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		Getenv: os.Getenv, Now: time.Now, Version: daemon.Version(),
+		Getenv: os.Getenv, Now: time.Now, Version: version,
 	}
 }
 

@@ -217,7 +217,7 @@ func took(r *jv1.Run) string {
 	if !r.GetEndTime().IsValid() {
 		return ""
 	}
-	return r.GetEndTime().AsTime().Sub(r.GetCreateTime().AsTime()).Round(10 * time.Millisecond).String()
+	return r.GetEndTime().AsTime().Sub(r.GetCreateTime().AsTime()).Round(time.Millisecond).String()
 }
 
 func (a *App) runGetCommand() *cobra.Command {

@@ -2,12 +2,10 @@ package cli_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -19,6 +17,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/jurymast/jurymast/cmd/jurymast/cli"
+	"github.com/jurymast/jurymast/cmd/jurymast/cli/clitest"
 )
 
 func TestMain(m *testing.M) {
@@ -29,8 +28,7 @@ func TestMain(m *testing.M) {
 
 // process is the real surroundings, with a version of its own, and the time at which the world stands.
 func process() cli.Process {
-	p := cli.OperatingSystem()
-	p.Version = "v1.2.0"
+	p := cli.OperatingSystem("v1.2.0")
 	if at, err := time.Parse(time.RFC3339Nano, os.Getenv("WORLD_NOW")); err == nil {
 		p.Now = func() time.Time { return at }
 	}
@@ -50,6 +48,8 @@ func TestScripts(t *testing.T) {
 			env.Defer(w.stop)
 			env.Values["world"] = w
 			env.Setenv("JURYMAST_SERVER", w.address)
+			// The race detector lets every process sleep for a second at its end, and there are hundreds.
+			env.Setenv("GORACE", "atexit_sleep_ms=0")
 			env.Setenv("WORLD_NOW", w.now.Format(time.RFC3339Nano))
 			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "config"))
 			env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, "cache"))
@@ -57,7 +57,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"world": worldCommand, "rc": exitCommand, "called": calledCommand, "until": untilCommand, "provider": providerCommand,
+			"world": worldCommand, "rc": clitest.ExitStatus, "called": calledCommand, "until": untilCommand, "provider": providerCommand,
 		},
 	})
 }
@@ -102,26 +102,6 @@ func worldCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// exitCommand runs a program and wants an exit status: `rc 4 jurymast switch ...`.
-func exitCommand(ts *testscript.TestScript, neg bool, args []string) {
-	want, err := strconv.Atoi(args[0])
-	if neg || err != nil {
-		ts.Fatalf("usage: rc STATUS COMMAND...")
-	}
-	got := 0
-	err = ts.Exec(args[1], args[2:]...)
-	var exit *exec.ExitError
-	switch {
-	case errors.As(err, &exit):
-		got = exit.ExitCode()
-	case err != nil:
-		ts.Fatalf("%v", err)
-	}
-	if got != want {
-		ts.Fatalf("exit status %d, want %d", got, want)
-	}
-}
-
 // calledCommand looks for a call that the server got: a pattern over `Method {"field":...}`.
 func calledCommand(ts *testscript.TestScript, neg bool, args []string) {
 	w := worldOf(ts)
@@ -142,40 +122,18 @@ func calledCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// untilCommand waits until a file has a text that matches a pattern: `until PATTERN FILE`, or until the server was
-// called so: `until -call PATTERN`.
+// untilCommand waits until a file matches, `until PATTERN FILE`, or until the server was called so, `until -call PATTERN`.
 func untilCommand(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: until PATTERN FILE, or until -call PATTERN")
+	if len(args) != 2 || args[0] != "-call" {
+		clitest.Until(ts, neg, args)
+		return
 	}
-	pattern, look := args[0], func() string {
-		b, err := os.ReadFile(ts.MkAbs(args[1]))
-		if err != nil {
-			return ""
-		}
-		return string(b)
-	}
-	if args[0] == "-call" {
-		pattern, look = args[1], func() string {
-			w := worldOf(ts)
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			return strings.Join(w.calls, "\n")
-		}
-	}
-	re, err := regexp.Compile("(?m)" + pattern)
-	ts.Check(err)
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		text := look()
-		if re.MatchString(text) {
-			return
-		}
-		if time.Now().After(deadline) {
-			ts.Fatalf("never came true: %s\nlast: %s", pattern, text)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	w := worldOf(ts)
+	clitest.Wait(ts, args[1], func() string {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return strings.Join(w.calls, "\n")
+	})
 }
 
 // providerCommand starts a provider and puts its base URL into a variable: `provider NAME STATUS BODY-FILE|- [KEY]`. With
