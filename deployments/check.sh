@@ -53,6 +53,3 @@ if deployments/compose-secrets.sh "$tmp/secrets" 2>/dev/null; then
 	echo "compose-secrets.sh overwrites what is there" >&2
 	exit 1
 fi
-
-echo "the rest: internal/docstest"
-go test -run 'TestCompose|TestImage|TestUnit' ./internal/docstest
