@@ -108,7 +108,7 @@ func stepTook(s *jv1.StepRun) string {
 func stepResult(s *jv1.StepRun) string {
 	text := s.GetError()
 	if text == "" {
-		text = pairs(s.GetOutput())
+		text = stepOutput(s)
 	}
 	for _, d := range s.GetDecisions() {
 		verb := "rejected"
@@ -118,6 +118,20 @@ func stepResult(s *jv1.StepRun) string {
 		text = strings.TrimPrefix(fmt.Sprintf("%s; %s by %s: %s", text, verb, d.GetActor(), oneLine(d.GetComment())), "; ")
 	}
 	return text
+}
+
+// stepOutput shows what a step gave. Of a switch it is what it switched; when that was is told beside it.
+func stepOutput(s *jv1.StepRun) string {
+	out := s.GetOutput()
+	from, to := out["from"], out["to"]
+	switch {
+	case s.GetKind() != "switch_provider" || to == "":
+		return pairs(out)
+	case from == to:
+		return "stays on " + to
+	default:
+		return from + " -> " + to
+	}
 }
 
 // describeTrigger finds a trigger by its id, or by a unique beginning or end of it.

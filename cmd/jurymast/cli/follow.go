@@ -71,6 +71,7 @@ func (a *App) followCommand() *cobra.Command {
 	cmd.Flags().StringVar(&f.format, "format", "json", "`format` of the file: json, env or template")
 	cmd.Flags().StringVar(&f.template, "template", "", "`file` with the template, for --format template")
 	cmd.Flags().Uint32Var(&f.mode, "file-mode", 0o644, "`permissions` of the file; give octal numbers with a leading 0")
+	cmd.Flags().Lookup("file-mode").DefValue = "0644" // not 420, which nobody reads
 	cmd.Flags().DurationVar(&f.cmdTimeout, "command-timeout", time.Minute, "longest run of the command")
 	cmd.Flags().StringVar(&f.cacheDir, "cache-dir", "", "`folder` for the last states; by default one below $XDG_CACHE_HOME or ~/.cache, by name of subscriber")
 	cmd.Flags().StringVar(&f.subscriber, "subscriber", "", "`name` under which epochs in force are reported, unique among those who follow; by default made of host, services and file")
