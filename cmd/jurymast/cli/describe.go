@@ -217,10 +217,18 @@ func (d *description) healthLines(providers []string, health []*jv1.Health) []st
 		}
 		lines = append(lines, line)
 		for _, s := range h.GetEvidence() {
-			lines = append(lines, "  "+signalText(s)+", "+d.moment(s.GetObservedAt()))
+			lines = append(lines, "  "+signalText(s)+d.seen(s))
 		}
 	}
 	return lines
+}
+
+// seen says how long ago a signal was seen.
+func (a *App) seen(s *jv1.Signal) string {
+	if !s.GetObservedAt().IsValid() {
+		return ""
+	}
+	return ", seen " + a.ago(s.GetObservedAt().AsTime())
 }
 
 func (d *description) provider(ctx context.Context, p *jv1.Provider) error {

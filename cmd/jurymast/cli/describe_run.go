@@ -175,7 +175,7 @@ func (a *App) renderTrigger(t *jv1.Trigger) string {
 		outcomes = append(outcomes, outcomeText(o))
 	}
 	for _, s := range t.GetEvidence() {
-		evidence = append(evidence, signalText(s)+", "+a.moment(s.GetObservedAt()))
+		evidence = append(evidence, signalText(s)+a.seen(s))
 	}
 	state := word(t.GetState())
 	onset := ""

@@ -210,7 +210,11 @@ func (a *App) getTriggers(ctx context.Context, services []string) error {
 	for _, tr := range list {
 		var became []string
 		for _, o := range tr.GetOutcomes() {
-			became = append(became, outcomeText(o))
+			if a.out == outputWide {
+				became = append(became, outcomeText(o))
+				continue
+			}
+			became = append(became, strings.TrimSpace(word(o.GetState())+" "+o.GetGuard()))
 		}
 		t.add(tr.GetName(), tr.GetService(), cause(tr), word(tr.GetState()), dash(strings.Join(became, "; ")), a.moment(tr.GetCreateTime()))
 		names = append(names, named{"trigger", tr.GetName()})

@@ -35,6 +35,16 @@ func (s *statusScreen) line(format string, args ...any) {
 	s.b.WriteString(strings.TrimRight(fmt.Sprintf(format, args...), " ") + "\n")
 }
 
+// fold writes a text in lines of at most a screen's width, the later ones further in.
+func (s *statusScreen) fold(indent, text string) {
+	for i, l := range fold(text, screen-len(indent)-2) {
+		if i == 1 {
+			indent += "  "
+		}
+		s.line("%s%s", indent, l)
+	}
+}
+
 func (s *statusScreen) heading(format string, args ...any) {
 	if s.b.Len() > 0 {
 		s.b.WriteByte('\n')
@@ -68,7 +78,7 @@ func (s *statusScreen) waiting() {
 	}
 	s.heading("Waiting for you")
 	for _, r := range waiting {
-		s.line("  %s for %s, since %s: %s", r.GetRunbook(), r.GetService(), s.moment(r.GetWaitSince()), oneLine(waitText(r)))
+		s.fold("  ", fmt.Sprintf("%s for %s, since %s: %s", r.GetRunbook(), r.GetService(), s.moment(r.GetWaitSince()), oneLine(waitText(r))))
 		for _, c := range answers(r, s.shortID(r.GetName())) {
 			s.line("    %s", s.paint.as(tintBold, c))
 		}
@@ -127,10 +137,12 @@ func (s *statusScreen) services() {
 			s.line("%s%s", indent, s.tintHealth(l))
 		}
 		if st.GetPhase() != jv1.Phase_PHASE_NORMAL && st.GetReason() != "" {
-			s.line("%swhy: %s", indent, oneLine(st.GetReason()))
+			s.fold(indent, "why: "+oneLine(st.GetReason()))
 		}
 		if behind := notInForce(st); len(behind) > 0 {
-			s.line("%s%s", indent, s.paint.as(tintDoubt, "not in force yet at "+strings.Join(behind, ", ")))
+			for _, l := range wrap(behind, screen-len(indent)-len("not in force yet at ")) {
+				s.line("%s%s", indent, s.paint.as(tintDoubt, "not in force yet at "+l))
+			}
 		}
 	}
 }
@@ -277,6 +289,6 @@ func (s *statusScreen) unheard() {
 			s.line("  and %d more: `jurymast notifications`", len(s.notifications)-most)
 			break
 		}
-		s.line("  %s to %s: %s", shorten(oneLine(n.GetTitle()), 40), n.GetChannel(), oneLine(n.GetLastError()))
+		s.fold("  ", fmt.Sprintf("%s to %s: %s", oneLine(n.GetTitle()), n.GetChannel(), oneLine(n.GetLastError())))
 	}
 }

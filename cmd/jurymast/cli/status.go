@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -23,7 +24,9 @@ type picture struct {
 }
 
 func (a *App) statusCommand() *cobra.Command {
-	return &cobra.Command{
+	var watch bool
+	every := 2 * time.Second
+	cmd := &cobra.Command{
 		Use:   "status [SERVICE...]",
 		Short: "One screen: what is broken, what was done, what waits for you",
 		Long: "One screen: for each service the phase, the route and since when, the health of its providers, who has the\n" +
@@ -32,38 +35,91 @@ func (a *App) statusCommand() *cobra.Command {
 		Example: examples(
 			"jurymast status", "everything",
 			"jurymast status chat", "one service",
+			"jurymast status --watch", "again and again, until Ctrl-C",
 			"jurymast status -o json | jq -r '.continuity[] | select(.phase != \"PHASE_NORMAL\") | .service'", "services in trouble",
 		),
 		GroupID:           GroupLook,
 		ValidArgsFunction: a.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, problems, err := a.lookAround(cmd.Context())
-			if err != nil {
-				return err
+			if !watch {
+				return a.showStatus(cmd.Context(), args)
 			}
-			if err := p.only(args); err != nil {
-				return err
+			if every < 100*time.Millisecond {
+				return usage("--interval must be 100ms or more")
 			}
-			var names []named
-			for _, s := range p.states {
-				names = append(names, named{"service", s.GetService()})
-			}
-			if err := a.show(result{
-				json: p.json, names: names,
-				text: func() error { return a.print([]byte(a.renderStatus(p))) },
-			}); err != nil {
-				return err
-			}
-			a.warnOfSkew(p.info)
-			for _, err := range problems {
-				printFailure(a.Stderr, err)
-			}
-			if len(problems) > 0 {
-				return Exit(codeOf(problems[0]), nil)
-			}
-			return nil
+			return a.watchStatus(cmd.Context(), args, every)
 		},
 	}
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show it again and again, until Ctrl-C")
+	cmd.Flags().DurationVar(&every, "interval", every, "with --watch: time between two looks")
+	return cmd
+}
+
+func (a *App) showStatus(ctx context.Context, services []string) error {
+	p, problems, err := a.lookAround(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.only(services); err != nil {
+		return err
+	}
+	var names []named
+	for _, s := range p.states {
+		names = append(names, named{"service", s.GetService()})
+	}
+	if err := a.show(result{
+		json: p.json, names: names,
+		text: func() error { return a.print([]byte(a.renderStatus(p))) },
+	}); err != nil {
+		return err
+	}
+	a.warnOfSkew(p.info)
+	for _, err := range problems {
+		printFailure(a.Stderr, err)
+	}
+	if len(problems) > 0 {
+		return Exit(codeOf(problems[0]), nil)
+	}
+	return nil
+}
+
+// watchStatus shows the screen until the user ends it. While no server answers, the last screen stands and says how old
+// it is: a frozen screen that looks green is worse than none.
+func (a *App) watchStatus(ctx context.Context, services []string, every time.Duration) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	var last string
+	var seen time.Time
+	for {
+		p, _, err := a.lookAround(ctx)
+		if err == nil {
+			err = p.only(services)
+		}
+		switch {
+		case ctx.Err() != nil:
+		case err == nil:
+			last, seen = a.renderStatus(p), a.Now()
+			err = a.redraw("as of "+seen.UTC().Format(time.TimeOnly)+" UTC", last)
+		case passing(err) && !seen.IsZero():
+			err = a.redraw(a.paint.as(tintBad, "STALE: seen "+a.ago(seen)+"; "+tidy(err.Error())), last)
+		}
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// redraw shows a screen in place of the last one, or below it where there is no terminal.
+func (a *App) redraw(head, body string) error {
+	if isTerminal(a.Stdout) {
+		head = "\x1b[H\x1b[2J" + head
+	}
+	return a.printf("%s\n\n%s\n", head, body)
 }
 
 // lookAround asks the server for everything. What it can't get is left out and told in problems, because half a screen
