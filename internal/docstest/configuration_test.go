@@ -22,7 +22,7 @@ func TestConfigurationIsTheHelp(t *testing.T) {
 	if os.Getenv("UPDATE") == "" {
 		t.Fatal("docs/configuration.md isn't what jurymastd --help says; write it anew: UPDATE=1 go test ./internal/docstest")
 	}
-	if err := os.WriteFile(name, []byte(want), 0o644); err != nil { //nolint:gosec // a document for everybody
+	if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -93,7 +93,7 @@ func imageFindings(stages []stage, binaries []string) []string {
 		case "COPY":
 			copied += " " + i.args
 			from := fromStage.FindStringSubmatch(i.args)
-			if from == nil || !slices.ContainsFunc(stages, func(s stage) bool { return s.name == from[1] }) {
+			if len(from) < 2 || !slices.ContainsFunc(stages, func(s stage) bool { return s.name == from[1] }) {
 				findings = append(findings, "COPY "+i.args+" is from no stage of this file")
 			}
 		case "ENTRYPOINT", "CMD", "VOLUME":
