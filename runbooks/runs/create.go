@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/runbooks"
 )
 
 // DefaultTimeout is how long a run may act when its runbook does not say.
@@ -54,21 +55,11 @@ func New(s Start) (*jv1.Run, *jv1.RunEvent) {
 	}
 	for _, step := range s.Plan.GetSteps() {
 		run.Steps = append(run.Steps, &jv1.StepRun{
-			Id: step.GetId(), Kind: Kind(step), State: jv1.StepState_STEP_STATE_PENDING,
+			Id: step.GetId(), Kind: runbooks.StepKind(step), State: jv1.StepState_STEP_STATE_PENDING,
 		})
 	}
 	ev := record(run, Event{
 		Kind: jv1.RunEventKind_RUN_EVENT_KIND_CREATED, Time: s.Now, Actor: s.Actor, Message: s.Reason, Trigger: s.Trigger, Owner: s.Owner,
 	})
 	return run, ev
-}
-
-// Kind returns the kind of a step as files and records write it, e.g. `switch_provider`; empty when it has none.
-func Kind(step *jv1.Step) string {
-	r := step.ProtoReflect()
-	field := r.WhichOneof(r.Descriptor().Oneofs().ByName("action"))
-	if field == nil {
-		return ""
-	}
-	return string(field.Name())
 }
