@@ -25,7 +25,7 @@ var errContended = &fault{
 
 // catalogService serves jurymast.v1.CatalogService.
 type catalogService struct {
-	jv1.UnsafeCatalogServiceServer
+	jv1.UnimplementedCatalogServiceServer
 	*common
 }
 

@@ -16,7 +16,7 @@ const defaultEvents = 1000
 
 // runService serves jurymast.v1.RunService.
 type runService struct {
-	jv1.UnsafeRunServiceServer
+	jv1.UnimplementedRunServiceServer
 	*common
 	runs Runs
 }

@@ -43,6 +43,13 @@ var families = map[string]family{
 	Requests:         {func() proto.Message { return new(recordv1.Request) }, false},
 	Audit:            {func() proto.Message { return new(jurymastv1.AuditEvent) }, false},
 	Retired:          {func() proto.Message { return new(jurymastv1.ContinuityState) }, true},
+	Schedules:        {func() proto.Message { return new(jurymastv1.Schedule) }, true},
+	ScheduleStates:   {func() proto.Message { return new(recordv1.ScheduleState) }, true},
+	Maintenances:     {func() proto.Message { return new(jurymastv1.Maintenance) }, true},
+	SettingsPrefix:   {func() proto.Message { return new(jurymastv1.Settings) }, true},
+	SwitchSlots:      {func() proto.Message { return new(recordv1.SwitchSlot) }, true},
+	Incidents:        {func() proto.Message { return new(jurymastv1.Incident) }, true},
+	OpenIncidents:    {func() proto.Message { return new(recordv1.OpenIncident) }, true},
 	Meta:             {func() proto.Message { return new(recordv1.RestoreEpoch) }, true},
 }
 

@@ -35,6 +35,13 @@ const (
 	Requests         = Root + "requests/"          // <principal hash>/<request id hash>: record.Request; not mirrored
 	Audit            = Root + "audit/"             // <id>: AuditEvent; not mirrored
 	Retired          = Root + "retired/"           // <service>: ContinuityState, the last one of a removed service
+	Schedules        = Root + "schedules/"         // <name>: Schedule
+	ScheduleStates   = Root + "schedule_states/"   // <name>: record.ScheduleState
+	Maintenances     = Root + "maintenances/"      // <name>: Maintenance
+	SettingsPrefix   = Root + "settings/"          // default: Settings
+	SwitchSlots      = Root + "switch_slots/"      // <number>: record.SwitchSlot
+	Incidents        = Root + "incidents/"         // <id>: Incident
+	OpenIncidents    = Root + "open_incidents/"    // <service>: record.OpenIncident
 	Meta             = Root + "meta/"              // restore_epoch: record.RestoreEpoch
 )
 
@@ -83,6 +90,27 @@ func HealthKey(service, provider string) string { return key(HealthPrefix, servi
 
 // TriggerKey is the key of a trigger.
 func TriggerKey(id string) string { return key(Triggers, id) }
+
+// ScheduleKey is the key of a schedule.
+func ScheduleKey(name string) string { return key(Schedules, name) }
+
+// ScheduleStateKey is the key of where a schedule stands.
+func ScheduleStateKey(name string) string { return key(ScheduleStates, name) }
+
+// MaintenanceKey is the key of a maintenance window.
+func MaintenanceKey(name string) string { return key(Maintenances, name) }
+
+// SettingsKey is the key of settings; there are only those of the name `default`.
+func SettingsKey(name string) string { return key(SettingsPrefix, name) }
+
+// SwitchSlotKey is the key of one slot of the fleet-wide switch limit, counted from 0.
+func SwitchSlotKey(slot int) string { return key(SwitchSlots, padded(int64(slot))) }
+
+// IncidentKey is the key of an incident.
+func IncidentKey(id string) string { return key(Incidents, id) }
+
+// OpenIncidentKey is the key that ties a service to its open incident.
+func OpenIncidentKey(service string) string { return key(OpenIncidents, service) }
 
 // RunKey is the key of a run.
 func RunKey(id string) string { return key(Runs, id) }

@@ -282,6 +282,11 @@ type Service struct {
 	Queueing *QueueingPolicy `protobuf:"bytes,7,opt,name=queueing,proto3" json:"queueing,omitempty"`
 	// When a provider of this service counts as failing, and when as recovered.
 	Health *HealthRule `protobuf:"bytes,8,opt,name=health,proto3" json:"health,omitempty"`
+	// What the service takes at its peak. A provider whose limits are known to be lower is not a target of machines.
+	Demand *Limits `protobuf:"bytes,9,opt,name=demand,proto3" json:"demand,omitempty"`
+	// Only a provider with the very same models may serve: vectors of different models don't compare. Implied when
+	// `needs` names `embeddings`.
+	SameModels bool `protobuf:"varint,10,opt,name=same_models,json=sameModels,proto3" json:"same_models,omitempty"`
 	// Revision at which the resource was stored last; the precondition of an update.
 	Revision int64 `protobuf:"varint,20,opt,name=revision,proto3" json:"revision,omitempty"`
 	// When the resource was stored last.
@@ -376,6 +381,20 @@ func (x *Service) GetHealth() *HealthRule {
 	return nil
 }
 
+func (x *Service) GetDemand() *Limits {
+	if x != nil {
+		return x.Demand
+	}
+	return nil
+}
+
+func (x *Service) GetSameModels() bool {
+	if x != nil {
+		return x.SameModels
+	}
+	return false
+}
+
 func (x *Service) GetRevision() int64 {
 	if x != nil {
 		return x.Revision
@@ -453,7 +472,9 @@ type ServiceProvider struct {
 	// Model map: the application's model name to the provider's.
 	Models map[string]string `protobuf:"bytes,2,rep,name=models,proto3" json:"models,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// What the provider can take.
-	Limits        *Limits `protobuf:"bytes,3,opt,name=limits,proto3" json:"limits,omitempty"`
+	Limits *Limits `protobuf:"bytes,3,opt,name=limits,proto3" json:"limits,omitempty"`
+	// The models it maps to are the very ones the application names, under other names.
+	SameModels    bool `protobuf:"varint,4,opt,name=same_models,json=sameModels,proto3" json:"same_models,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -507,6 +528,13 @@ func (x *ServiceProvider) GetLimits() *Limits {
 		return x.Limits
 	}
 	return nil
+}
+
+func (x *ServiceProvider) GetSameModels() bool {
+	if x != nil {
+		return x.SameModels
+	}
+	return false
 }
 
 // Limits says how much a provider can take. Zero: not limited.
@@ -842,6 +870,9 @@ type Resource struct {
 	//	*Resource_Detector
 	//	*Resource_Channel
 	//	*Resource_Runbook
+	//	*Resource_Schedule
+	//	*Resource_Maintenance
+	//	*Resource_Settings
 	Kind          isResource_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -929,6 +960,33 @@ func (x *Resource) GetRunbook() *Runbook {
 	return nil
 }
 
+func (x *Resource) GetSchedule() *Schedule {
+	if x != nil {
+		if x, ok := x.Kind.(*Resource_Schedule); ok {
+			return x.Schedule
+		}
+	}
+	return nil
+}
+
+func (x *Resource) GetMaintenance() *Maintenance {
+	if x != nil {
+		if x, ok := x.Kind.(*Resource_Maintenance); ok {
+			return x.Maintenance
+		}
+	}
+	return nil
+}
+
+func (x *Resource) GetSettings() *Settings {
+	if x != nil {
+		if x, ok := x.Kind.(*Resource_Settings); ok {
+			return x.Settings
+		}
+	}
+	return nil
+}
+
 type isResource_Kind interface {
 	isResource_Kind()
 }
@@ -958,6 +1016,21 @@ type Resource_Runbook struct {
 	Runbook *Runbook `protobuf:"bytes,5,opt,name=runbook,proto3,oneof"`
 }
 
+type Resource_Schedule struct {
+	// A schedule.
+	Schedule *Schedule `protobuf:"bytes,6,opt,name=schedule,proto3,oneof"`
+}
+
+type Resource_Maintenance struct {
+	// A maintenance window.
+	Maintenance *Maintenance `protobuf:"bytes,7,opt,name=maintenance,proto3,oneof"`
+}
+
+type Resource_Settings struct {
+	// The settings of the installation.
+	Settings *Settings `protobuf:"bytes,8,opt,name=settings,proto3,oneof"`
+}
+
 func (*Resource_Provider) isResource_Kind() {}
 
 func (*Resource_Service) isResource_Kind() {}
@@ -967,6 +1040,12 @@ func (*Resource_Detector) isResource_Kind() {}
 func (*Resource_Channel) isResource_Kind() {}
 
 func (*Resource_Runbook) isResource_Kind() {}
+
+func (*Resource_Schedule) isResource_Kind() {}
+
+func (*Resource_Maintenance) isResource_Kind() {}
+
+func (*Resource_Settings) isResource_Kind() {}
 
 // ApplyRequest asks to store resources.
 type ApplyRequest struct {
@@ -1793,6 +1872,355 @@ func (x *ListChannelsResponse) GetNextPageToken() string {
 	return ""
 }
 
+// GetScheduleRequest names a schedule.
+type GetScheduleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the schedule.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetScheduleRequest) Reset() {
+	*x = GetScheduleRequest{}
+	mi := &file_jurymast_v1_catalog_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetScheduleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetScheduleRequest) ProtoMessage() {}
+
+func (x *GetScheduleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_v1_catalog_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetScheduleRequest.ProtoReflect.Descriptor instead.
+func (*GetScheduleRequest) Descriptor() ([]byte, []int) {
+	return file_jurymast_v1_catalog_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *GetScheduleRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// ListSchedulesRequest asks for a page of schedules.
+type ListSchedulesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Most entries to return, 0 to 1000. Zero: 100.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Where the last page ended.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSchedulesRequest) Reset() {
+	*x = ListSchedulesRequest{}
+	mi := &file_jurymast_v1_catalog_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSchedulesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSchedulesRequest) ProtoMessage() {}
+
+func (x *ListSchedulesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_v1_catalog_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSchedulesRequest.ProtoReflect.Descriptor instead.
+func (*ListSchedulesRequest) Descriptor() ([]byte, []int) {
+	return file_jurymast_v1_catalog_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ListSchedulesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListSchedulesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListSchedulesResponse is a page of schedules.
+type ListSchedulesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The schedules.
+	Schedules []*Schedule `protobuf:"bytes,1,rep,name=schedules,proto3" json:"schedules,omitempty"`
+	// Token of the next page. Empty: this was the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSchedulesResponse) Reset() {
+	*x = ListSchedulesResponse{}
+	mi := &file_jurymast_v1_catalog_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSchedulesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSchedulesResponse) ProtoMessage() {}
+
+func (x *ListSchedulesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_v1_catalog_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSchedulesResponse.ProtoReflect.Descriptor instead.
+func (*ListSchedulesResponse) Descriptor() ([]byte, []int) {
+	return file_jurymast_v1_catalog_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ListSchedulesResponse) GetSchedules() []*Schedule {
+	if x != nil {
+		return x.Schedules
+	}
+	return nil
+}
+
+func (x *ListSchedulesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// GetMaintenanceRequest names a maintenance window.
+type GetMaintenanceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the maintenance window.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetMaintenanceRequest) Reset() {
+	*x = GetMaintenanceRequest{}
+	mi := &file_jurymast_v1_catalog_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetMaintenanceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetMaintenanceRequest) ProtoMessage() {}
+
+func (x *GetMaintenanceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_v1_catalog_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetMaintenanceRequest.ProtoReflect.Descriptor instead.
+func (*GetMaintenanceRequest) Descriptor() ([]byte, []int) {
+	return file_jurymast_v1_catalog_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *GetMaintenanceRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// ListMaintenancesRequest asks for a page of maintenance windows.
+type ListMaintenancesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Most entries to return, 0 to 1000. Zero: 100.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Where the last page ended.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMaintenancesRequest) Reset() {
+	*x = ListMaintenancesRequest{}
+	mi := &file_jurymast_v1_catalog_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMaintenancesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMaintenancesRequest) ProtoMessage() {}
+
+func (x *ListMaintenancesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_v1_catalog_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMaintenancesRequest.ProtoReflect.Descriptor instead.
+func (*ListMaintenancesRequest) Descriptor() ([]byte, []int) {
+	return file_jurymast_v1_catalog_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ListMaintenancesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListMaintenancesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListMaintenancesResponse is a page of maintenance windows.
+type ListMaintenancesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The maintenance windows.
+	Maintenances []*Maintenance `protobuf:"bytes,1,rep,name=maintenances,proto3" json:"maintenances,omitempty"`
+	// Token of the next page. Empty: this was the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMaintenancesResponse) Reset() {
+	*x = ListMaintenancesResponse{}
+	mi := &file_jurymast_v1_catalog_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMaintenancesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMaintenancesResponse) ProtoMessage() {}
+
+func (x *ListMaintenancesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_v1_catalog_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMaintenancesResponse.ProtoReflect.Descriptor instead.
+func (*ListMaintenancesResponse) Descriptor() ([]byte, []int) {
+	return file_jurymast_v1_catalog_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ListMaintenancesResponse) GetMaintenances() []*Maintenance {
+	if x != nil {
+		return x.Maintenances
+	}
+	return nil
+}
+
+func (x *ListMaintenancesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// GetSettingsRequest asks for the settings of the installation.
+type GetSettingsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSettingsRequest) Reset() {
+	*x = GetSettingsRequest{}
+	mi := &file_jurymast_v1_catalog_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSettingsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSettingsRequest) ProtoMessage() {}
+
+func (x *GetSettingsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_v1_catalog_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSettingsRequest.ProtoReflect.Descriptor instead.
+func (*GetSettingsRequest) Descriptor() ([]byte, []int) {
+	return file_jurymast_v1_catalog_proto_rawDescGZIP(), []int{31}
+}
+
 // DeleteRequest names a resource to remove.
 type DeleteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1812,7 +2240,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_jurymast_v1_catalog_proto_msgTypes[25]
+	mi := &file_jurymast_v1_catalog_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1824,7 +2252,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_catalog_proto_msgTypes[25]
+	mi := &file_jurymast_v1_catalog_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1837,7 +2265,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_catalog_proto_rawDescGZIP(), []int{25}
+	return file_jurymast_v1_catalog_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DeleteRequest) GetKind() string {
@@ -1886,7 +2314,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_jurymast_v1_catalog_proto_msgTypes[26]
+	mi := &file_jurymast_v1_catalog_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1898,7 +2326,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_catalog_proto_msgTypes[26]
+	mi := &file_jurymast_v1_catalog_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1911,7 +2339,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_catalog_proto_rawDescGZIP(), []int{26}
+	return file_jurymast_v1_catalog_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DeleteResponse) GetRevision() int64 {
@@ -1925,7 +2353,7 @@ var File_jurymast_v1_catalog_proto protoreflect.FileDescriptor
 
 const file_jurymast_v1_catalog_proto_rawDesc = "" +
 	"\n" +
-	"\x19jurymast/v1/catalog.proto\x12\vjurymast.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19jurymast/v1/channel.proto\x1a\x1ajurymast/v1/detector.proto\x1a\x18jurymast/v1/health.proto\x1a\x19jurymast/v1/runbook.proto\"\xf1\x05\n" +
+	"\x19jurymast/v1/catalog.proto\x12\vjurymast.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19jurymast/v1/channel.proto\x1a\x1ajurymast/v1/detector.proto\x1a\x18jurymast/v1/health.proto\x1a\x1djurymast/v1/maintenance.proto\x1a\x19jurymast/v1/runbook.proto\x1a\x1ajurymast/v1/schedule.proto\x1a\x1ajurymast/v1/settings.proto\"\xf1\x05\n" +
 	"\bProvider\x12?\n" +
 	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\x04name\x12\x1f\n" +
 	"\x06vendor\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18?R\x06vendor\x12D\n" +
@@ -1947,7 +2375,7 @@ const file_jurymast_v1_catalog_proto_rawDesc = "" +
 	"\n" +
 	"QueryEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa2\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf0\x04\n" +
 	"\aService\x12?\n" +
 	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\x04name\x12*\n" +
 	"\vdescription\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\vdescription\x12(\n" +
@@ -1957,17 +2385,23 @@ const file_jurymast_v1_catalog_proto_rawDesc = "" +
 	"\xbaH\a\x92\x01\x04\b\x01\x10\x10R\tproviders\x121\n" +
 	"\btimeouts\x18\x06 \x01(\v2\x15.jurymast.v1.TimeoutsR\btimeouts\x127\n" +
 	"\bqueueing\x18\a \x01(\v2\x1b.jurymast.v1.QueueingPolicyR\bqueueing\x12/\n" +
-	"\x06health\x18\b \x01(\v2\x17.jurymast.v1.HealthRuleR\x06health\x12\x1f\n" +
+	"\x06health\x18\b \x01(\v2\x17.jurymast.v1.HealthRuleR\x06health\x12+\n" +
+	"\x06demand\x18\t \x01(\v2\x13.jurymast.v1.LimitsR\x06demand\x12\x1f\n" +
+	"\vsame_models\x18\n" +
+	" \x01(\bR\n" +
+	"sameModels\x12\x1f\n" +
 	"\brevision\x18\x14 \x01(\x03B\x03\xe0A\x03R\brevision\x12@\n" +
 	"\vupdate_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\"Q\n" +
 	"\x05Match\x12%\n" +
 	"\x05paths\x18\x01 \x03(\tB\x0f\xbaH\f\x92\x01\t\x10@\"\x05r\x03:\x01/R\x05paths\x12!\n" +
-	"\x06models\x18\x02 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x06models\"\x87\x02\n" +
+	"\x06models\x18\x02 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x06models\"\xa8\x02\n" +
 	"\x0fServiceProvider\x12?\n" +
 	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\x04name\x12K\n" +
 	"\x06models\x18\x02 \x03(\v2(.jurymast.v1.ServiceProvider.ModelsEntryB\t\xbaH\x06\x9a\x01\x03\x10\x80\x02R\x06models\x12+\n" +
-	"\x06limits\x18\x03 \x01(\v2\x13.jurymast.v1.LimitsR\x06limits\x1a9\n" +
+	"\x06limits\x18\x03 \x01(\v2\x13.jurymast.v1.LimitsR\x06limits\x12\x1f\n" +
+	"\vsame_models\x18\x04 \x01(\bR\n" +
+	"sameModels\x1a9\n" +
 	"\vModelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"i\n" +
@@ -1992,13 +2426,16 @@ const file_jurymast_v1_catalog_proto_rawDesc = "" +
 	"\vFailingRule\x12\x1f\n" +
 	"\x05agree\x18\x01 \x01(\x05B\t\xbaH\x06\x1a\x04\x18\x04(\x00R\x05agree\x12?\n" +
 	"\x02of\x18\x02 \x03(\x0e2\x1a.jurymast.v1.EvidenceClassB\x13\xbaH\x10\x92\x01\r\x10\x05\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\x02of\x12;\n" +
-	"\x03for\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xa3\x052\x00R\x03for\"\x99\x02\n" +
+	"\x03for\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xa3\x052\x00R\x03for\"\xc1\x03\n" +
 	"\bResource\x123\n" +
 	"\bprovider\x18\x01 \x01(\v2\x15.jurymast.v1.ProviderH\x00R\bprovider\x120\n" +
 	"\aservice\x18\x02 \x01(\v2\x14.jurymast.v1.ServiceH\x00R\aservice\x123\n" +
 	"\bdetector\x18\x03 \x01(\v2\x15.jurymast.v1.DetectorH\x00R\bdetector\x120\n" +
 	"\achannel\x18\x04 \x01(\v2\x14.jurymast.v1.ChannelH\x00R\achannel\x120\n" +
-	"\arunbook\x18\x05 \x01(\v2\x14.jurymast.v1.RunbookH\x00R\arunbookB\r\n" +
+	"\arunbook\x18\x05 \x01(\v2\x14.jurymast.v1.RunbookH\x00R\arunbook\x123\n" +
+	"\bschedule\x18\x06 \x01(\v2\x15.jurymast.v1.ScheduleH\x00R\bschedule\x12<\n" +
+	"\vmaintenance\x18\a \x01(\v2\x18.jurymast.v1.MaintenanceH\x00R\vmaintenance\x123\n" +
+	"\bsettings\x18\b \x01(\v2\x15.jurymast.v1.SettingsH\x00R\bsettingsB\r\n" +
 	"\x04kind\x12\x05\xbaH\x02\b\x01\"\xc4\x01\n" +
 	"\fApplyRequest\x12?\n" +
 	"\tresources\x18\x01 \x03(\v2\x15.jurymast.v1.ResourceB\n" +
@@ -2054,9 +2491,30 @@ const file_jurymast_v1_catalog_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\"p\n" +
 	"\x14ListChannelsResponse\x120\n" +
 	"\bchannels\x18\x01 \x03(\v2\x14.jurymast.v1.ChannelR\bchannels\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xfa\x01\n" +
-	"\rDeleteRequest\x12H\n" +
-	"\x04kind\x18\x01 \x01(\tB4\xbaH1r/R\bproviderR\aserviceR\bdetectorR\achannelR\arunbookR\x04kind\x12\x1b\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"1\n" +
+	"\x12GetScheduleRequest\x12\x1b\n" +
+	"\x04name\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x04name\"^\n" +
+	"\x14ListSchedulesRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"t\n" +
+	"\x15ListSchedulesResponse\x123\n" +
+	"\tschedules\x18\x01 \x03(\v2\x15.jurymast.v1.ScheduleR\tschedules\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"4\n" +
+	"\x15GetMaintenanceRequest\x12\x1b\n" +
+	"\x04name\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x04name\"a\n" +
+	"\x17ListMaintenancesRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"\x80\x01\n" +
+	"\x18ListMaintenancesResponse\x12<\n" +
+	"\fmaintenances\x18\x01 \x03(\v2\x18.jurymast.v1.MaintenanceR\fmaintenances\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x14\n" +
+	"\x12GetSettingsRequest\"\x9b\x02\n" +
+	"\rDeleteRequest\x12i\n" +
+	"\x04kind\x18\x01 \x01(\tBU\xbaHRrPR\bproviderR\aserviceR\bdetectorR\achannelR\arunbookR\bscheduleR\vmaintenanceR\bsettingsR\x04kind\x12\x1b\n" +
 	"\x04name\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x04name\x124\n" +
 	"\x11expected_revision\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x10expectedRevision\x12#\n" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x12'\n" +
@@ -2072,7 +2530,7 @@ const file_jurymast_v1_catalog_proto_rawDesc = "" +
 	"\x18APPLY_ACTION_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14APPLY_ACTION_CREATED\x10\x01\x12\x18\n" +
 	"\x14APPLY_ACTION_UPDATED\x10\x02\x12\x1a\n" +
-	"\x16APPLY_ACTION_UNCHANGED\x10\x032\x90\b\n" +
+	"\x16APPLY_ACTION_UNCHANGED\x10\x032\xad\f\n" +
 	"\x0eCatalogService\x12\\\n" +
 	"\x05Apply\x12\x19.jurymast.v1.ApplyRequest\x1a\x1a.jurymast.v1.ApplyResponse\"\x1c\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/catalog:apply\x12c\n" +
 	"\vGetProvider\x12\x1f.jurymast.v1.GetProviderRequest\x1a\x15.jurymast.v1.Provider\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/providers/{name}\x12m\n" +
@@ -2084,7 +2542,12 @@ const file_jurymast_v1_catalog_proto_rawDesc = "" +
 	"\rListDetectors\x12!.jurymast.v1.ListDetectorsRequest\x1a\".jurymast.v1.ListDetectorsResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/detectors\x12_\n" +
 	"\n" +
 	"GetChannel\x12\x1e.jurymast.v1.GetChannelRequest\x1a\x14.jurymast.v1.Channel\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/channels/{name}\x12i\n" +
-	"\fListChannels\x12 .jurymast.v1.ListChannelsRequest\x1a!.jurymast.v1.ListChannelsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/channels\x12`\n" +
+	"\fListChannels\x12 .jurymast.v1.ListChannelsRequest\x1a!.jurymast.v1.ListChannelsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/channels\x12c\n" +
+	"\vGetSchedule\x12\x1f.jurymast.v1.GetScheduleRequest\x1a\x15.jurymast.v1.Schedule\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/schedules/{name}\x12m\n" +
+	"\rListSchedules\x12!.jurymast.v1.ListSchedulesRequest\x1a\".jurymast.v1.ListSchedulesResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/schedules\x12o\n" +
+	"\x0eGetMaintenance\x12\".jurymast.v1.GetMaintenanceRequest\x1a\x18.jurymast.v1.Maintenance\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/maintenances/{name}\x12y\n" +
+	"\x10ListMaintenances\x12$.jurymast.v1.ListMaintenancesRequest\x1a%.jurymast.v1.ListMaintenancesResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/maintenances\x12[\n" +
+	"\vGetSettings\x12\x1f.jurymast.v1.GetSettingsRequest\x1a\x15.jurymast.v1.Settings\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/settings\x12`\n" +
 	"\x06Delete\x12\x1a.jurymast.v1.DeleteRequest\x1a\x1b.jurymast.v1.DeleteResponse\"\x1d\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/v1/catalog:deleteB;Z9github.com/jurymast/jurymast/proto/jurymast/v1;jurymastv1b\x06proto3"
 
 var (
@@ -2100,105 +2563,131 @@ func file_jurymast_v1_catalog_proto_rawDescGZIP() []byte {
 }
 
 var file_jurymast_v1_catalog_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_jurymast_v1_catalog_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_jurymast_v1_catalog_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_jurymast_v1_catalog_proto_goTypes = []any{
-	(OnAmbiguous)(0),              // 0: jurymast.v1.OnAmbiguous
-	(ApplyAction)(0),              // 1: jurymast.v1.ApplyAction
-	(*Provider)(nil),              // 2: jurymast.v1.Provider
-	(*Service)(nil),               // 3: jurymast.v1.Service
-	(*Match)(nil),                 // 4: jurymast.v1.Match
-	(*ServiceProvider)(nil),       // 5: jurymast.v1.ServiceProvider
-	(*Limits)(nil),                // 6: jurymast.v1.Limits
-	(*Timeouts)(nil),              // 7: jurymast.v1.Timeouts
-	(*QueueingPolicy)(nil),        // 8: jurymast.v1.QueueingPolicy
-	(*HealthRule)(nil),            // 9: jurymast.v1.HealthRule
-	(*FailingRule)(nil),           // 10: jurymast.v1.FailingRule
-	(*Resource)(nil),              // 11: jurymast.v1.Resource
-	(*ApplyRequest)(nil),          // 12: jurymast.v1.ApplyRequest
-	(*ApplyResponse)(nil),         // 13: jurymast.v1.ApplyResponse
-	(*ApplyResult)(nil),           // 14: jurymast.v1.ApplyResult
-	(*GetProviderRequest)(nil),    // 15: jurymast.v1.GetProviderRequest
-	(*ListProvidersRequest)(nil),  // 16: jurymast.v1.ListProvidersRequest
-	(*ListProvidersResponse)(nil), // 17: jurymast.v1.ListProvidersResponse
-	(*GetServiceRequest)(nil),     // 18: jurymast.v1.GetServiceRequest
-	(*ListServicesRequest)(nil),   // 19: jurymast.v1.ListServicesRequest
-	(*ListServicesResponse)(nil),  // 20: jurymast.v1.ListServicesResponse
-	(*GetDetectorRequest)(nil),    // 21: jurymast.v1.GetDetectorRequest
-	(*ListDetectorsRequest)(nil),  // 22: jurymast.v1.ListDetectorsRequest
-	(*ListDetectorsResponse)(nil), // 23: jurymast.v1.ListDetectorsResponse
-	(*GetChannelRequest)(nil),     // 24: jurymast.v1.GetChannelRequest
-	(*ListChannelsRequest)(nil),   // 25: jurymast.v1.ListChannelsRequest
-	(*ListChannelsResponse)(nil),  // 26: jurymast.v1.ListChannelsResponse
-	(*DeleteRequest)(nil),         // 27: jurymast.v1.DeleteRequest
-	(*DeleteResponse)(nil),        // 28: jurymast.v1.DeleteResponse
-	nil,                           // 29: jurymast.v1.Provider.HeadersEntry
-	nil,                           // 30: jurymast.v1.Provider.QueryEntry
-	nil,                           // 31: jurymast.v1.ServiceProvider.ModelsEntry
-	(*timestamppb.Timestamp)(nil), // 32: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 33: google.protobuf.Duration
-	(EvidenceClass)(0),            // 34: jurymast.v1.EvidenceClass
-	(*Detector)(nil),              // 35: jurymast.v1.Detector
-	(*Channel)(nil),               // 36: jurymast.v1.Channel
-	(*Runbook)(nil),               // 37: jurymast.v1.Runbook
+	(OnAmbiguous)(0),                 // 0: jurymast.v1.OnAmbiguous
+	(ApplyAction)(0),                 // 1: jurymast.v1.ApplyAction
+	(*Provider)(nil),                 // 2: jurymast.v1.Provider
+	(*Service)(nil),                  // 3: jurymast.v1.Service
+	(*Match)(nil),                    // 4: jurymast.v1.Match
+	(*ServiceProvider)(nil),          // 5: jurymast.v1.ServiceProvider
+	(*Limits)(nil),                   // 6: jurymast.v1.Limits
+	(*Timeouts)(nil),                 // 7: jurymast.v1.Timeouts
+	(*QueueingPolicy)(nil),           // 8: jurymast.v1.QueueingPolicy
+	(*HealthRule)(nil),               // 9: jurymast.v1.HealthRule
+	(*FailingRule)(nil),              // 10: jurymast.v1.FailingRule
+	(*Resource)(nil),                 // 11: jurymast.v1.Resource
+	(*ApplyRequest)(nil),             // 12: jurymast.v1.ApplyRequest
+	(*ApplyResponse)(nil),            // 13: jurymast.v1.ApplyResponse
+	(*ApplyResult)(nil),              // 14: jurymast.v1.ApplyResult
+	(*GetProviderRequest)(nil),       // 15: jurymast.v1.GetProviderRequest
+	(*ListProvidersRequest)(nil),     // 16: jurymast.v1.ListProvidersRequest
+	(*ListProvidersResponse)(nil),    // 17: jurymast.v1.ListProvidersResponse
+	(*GetServiceRequest)(nil),        // 18: jurymast.v1.GetServiceRequest
+	(*ListServicesRequest)(nil),      // 19: jurymast.v1.ListServicesRequest
+	(*ListServicesResponse)(nil),     // 20: jurymast.v1.ListServicesResponse
+	(*GetDetectorRequest)(nil),       // 21: jurymast.v1.GetDetectorRequest
+	(*ListDetectorsRequest)(nil),     // 22: jurymast.v1.ListDetectorsRequest
+	(*ListDetectorsResponse)(nil),    // 23: jurymast.v1.ListDetectorsResponse
+	(*GetChannelRequest)(nil),        // 24: jurymast.v1.GetChannelRequest
+	(*ListChannelsRequest)(nil),      // 25: jurymast.v1.ListChannelsRequest
+	(*ListChannelsResponse)(nil),     // 26: jurymast.v1.ListChannelsResponse
+	(*GetScheduleRequest)(nil),       // 27: jurymast.v1.GetScheduleRequest
+	(*ListSchedulesRequest)(nil),     // 28: jurymast.v1.ListSchedulesRequest
+	(*ListSchedulesResponse)(nil),    // 29: jurymast.v1.ListSchedulesResponse
+	(*GetMaintenanceRequest)(nil),    // 30: jurymast.v1.GetMaintenanceRequest
+	(*ListMaintenancesRequest)(nil),  // 31: jurymast.v1.ListMaintenancesRequest
+	(*ListMaintenancesResponse)(nil), // 32: jurymast.v1.ListMaintenancesResponse
+	(*GetSettingsRequest)(nil),       // 33: jurymast.v1.GetSettingsRequest
+	(*DeleteRequest)(nil),            // 34: jurymast.v1.DeleteRequest
+	(*DeleteResponse)(nil),           // 35: jurymast.v1.DeleteResponse
+	nil,                              // 36: jurymast.v1.Provider.HeadersEntry
+	nil,                              // 37: jurymast.v1.Provider.QueryEntry
+	nil,                              // 38: jurymast.v1.ServiceProvider.ModelsEntry
+	(*timestamppb.Timestamp)(nil),    // 39: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 40: google.protobuf.Duration
+	(EvidenceClass)(0),               // 41: jurymast.v1.EvidenceClass
+	(*Detector)(nil),                 // 42: jurymast.v1.Detector
+	(*Channel)(nil),                  // 43: jurymast.v1.Channel
+	(*Runbook)(nil),                  // 44: jurymast.v1.Runbook
+	(*Schedule)(nil),                 // 45: jurymast.v1.Schedule
+	(*Maintenance)(nil),              // 46: jurymast.v1.Maintenance
+	(*Settings)(nil),                 // 47: jurymast.v1.Settings
 }
 var file_jurymast_v1_catalog_proto_depIdxs = []int32{
-	29, // 0: jurymast.v1.Provider.headers:type_name -> jurymast.v1.Provider.HeadersEntry
-	30, // 1: jurymast.v1.Provider.query:type_name -> jurymast.v1.Provider.QueryEntry
-	32, // 2: jurymast.v1.Provider.update_time:type_name -> google.protobuf.Timestamp
+	36, // 0: jurymast.v1.Provider.headers:type_name -> jurymast.v1.Provider.HeadersEntry
+	37, // 1: jurymast.v1.Provider.query:type_name -> jurymast.v1.Provider.QueryEntry
+	39, // 2: jurymast.v1.Provider.update_time:type_name -> google.protobuf.Timestamp
 	4,  // 3: jurymast.v1.Service.match:type_name -> jurymast.v1.Match
 	5,  // 4: jurymast.v1.Service.providers:type_name -> jurymast.v1.ServiceProvider
 	7,  // 5: jurymast.v1.Service.timeouts:type_name -> jurymast.v1.Timeouts
 	8,  // 6: jurymast.v1.Service.queueing:type_name -> jurymast.v1.QueueingPolicy
 	9,  // 7: jurymast.v1.Service.health:type_name -> jurymast.v1.HealthRule
-	32, // 8: jurymast.v1.Service.update_time:type_name -> google.protobuf.Timestamp
-	31, // 9: jurymast.v1.ServiceProvider.models:type_name -> jurymast.v1.ServiceProvider.ModelsEntry
-	6,  // 10: jurymast.v1.ServiceProvider.limits:type_name -> jurymast.v1.Limits
-	33, // 11: jurymast.v1.Timeouts.first_byte:type_name -> google.protobuf.Duration
-	33, // 12: jurymast.v1.Timeouts.idle:type_name -> google.protobuf.Duration
-	33, // 13: jurymast.v1.Timeouts.total:type_name -> google.protobuf.Duration
-	33, // 14: jurymast.v1.QueueingPolicy.ttl:type_name -> google.protobuf.Duration
-	0,  // 15: jurymast.v1.QueueingPolicy.on_ambiguous:type_name -> jurymast.v1.OnAmbiguous
-	10, // 16: jurymast.v1.HealthRule.failing:type_name -> jurymast.v1.FailingRule
-	33, // 17: jurymast.v1.HealthRule.recovered_after:type_name -> google.protobuf.Duration
-	34, // 18: jurymast.v1.FailingRule.of:type_name -> jurymast.v1.EvidenceClass
-	33, // 19: jurymast.v1.FailingRule.for:type_name -> google.protobuf.Duration
-	2,  // 20: jurymast.v1.Resource.provider:type_name -> jurymast.v1.Provider
-	3,  // 21: jurymast.v1.Resource.service:type_name -> jurymast.v1.Service
-	35, // 22: jurymast.v1.Resource.detector:type_name -> jurymast.v1.Detector
-	36, // 23: jurymast.v1.Resource.channel:type_name -> jurymast.v1.Channel
-	37, // 24: jurymast.v1.Resource.runbook:type_name -> jurymast.v1.Runbook
-	11, // 25: jurymast.v1.ApplyRequest.resources:type_name -> jurymast.v1.Resource
-	14, // 26: jurymast.v1.ApplyResponse.results:type_name -> jurymast.v1.ApplyResult
-	1,  // 27: jurymast.v1.ApplyResult.action:type_name -> jurymast.v1.ApplyAction
-	2,  // 28: jurymast.v1.ListProvidersResponse.providers:type_name -> jurymast.v1.Provider
-	3,  // 29: jurymast.v1.ListServicesResponse.services:type_name -> jurymast.v1.Service
-	35, // 30: jurymast.v1.ListDetectorsResponse.detectors:type_name -> jurymast.v1.Detector
-	36, // 31: jurymast.v1.ListChannelsResponse.channels:type_name -> jurymast.v1.Channel
-	12, // 32: jurymast.v1.CatalogService.Apply:input_type -> jurymast.v1.ApplyRequest
-	15, // 33: jurymast.v1.CatalogService.GetProvider:input_type -> jurymast.v1.GetProviderRequest
-	16, // 34: jurymast.v1.CatalogService.ListProviders:input_type -> jurymast.v1.ListProvidersRequest
-	18, // 35: jurymast.v1.CatalogService.GetService:input_type -> jurymast.v1.GetServiceRequest
-	19, // 36: jurymast.v1.CatalogService.ListServices:input_type -> jurymast.v1.ListServicesRequest
-	21, // 37: jurymast.v1.CatalogService.GetDetector:input_type -> jurymast.v1.GetDetectorRequest
-	22, // 38: jurymast.v1.CatalogService.ListDetectors:input_type -> jurymast.v1.ListDetectorsRequest
-	24, // 39: jurymast.v1.CatalogService.GetChannel:input_type -> jurymast.v1.GetChannelRequest
-	25, // 40: jurymast.v1.CatalogService.ListChannels:input_type -> jurymast.v1.ListChannelsRequest
-	27, // 41: jurymast.v1.CatalogService.Delete:input_type -> jurymast.v1.DeleteRequest
-	13, // 42: jurymast.v1.CatalogService.Apply:output_type -> jurymast.v1.ApplyResponse
-	2,  // 43: jurymast.v1.CatalogService.GetProvider:output_type -> jurymast.v1.Provider
-	17, // 44: jurymast.v1.CatalogService.ListProviders:output_type -> jurymast.v1.ListProvidersResponse
-	3,  // 45: jurymast.v1.CatalogService.GetService:output_type -> jurymast.v1.Service
-	20, // 46: jurymast.v1.CatalogService.ListServices:output_type -> jurymast.v1.ListServicesResponse
-	35, // 47: jurymast.v1.CatalogService.GetDetector:output_type -> jurymast.v1.Detector
-	23, // 48: jurymast.v1.CatalogService.ListDetectors:output_type -> jurymast.v1.ListDetectorsResponse
-	36, // 49: jurymast.v1.CatalogService.GetChannel:output_type -> jurymast.v1.Channel
-	26, // 50: jurymast.v1.CatalogService.ListChannels:output_type -> jurymast.v1.ListChannelsResponse
-	28, // 51: jurymast.v1.CatalogService.Delete:output_type -> jurymast.v1.DeleteResponse
-	42, // [42:52] is the sub-list for method output_type
-	32, // [32:42] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	6,  // 8: jurymast.v1.Service.demand:type_name -> jurymast.v1.Limits
+	39, // 9: jurymast.v1.Service.update_time:type_name -> google.protobuf.Timestamp
+	38, // 10: jurymast.v1.ServiceProvider.models:type_name -> jurymast.v1.ServiceProvider.ModelsEntry
+	6,  // 11: jurymast.v1.ServiceProvider.limits:type_name -> jurymast.v1.Limits
+	40, // 12: jurymast.v1.Timeouts.first_byte:type_name -> google.protobuf.Duration
+	40, // 13: jurymast.v1.Timeouts.idle:type_name -> google.protobuf.Duration
+	40, // 14: jurymast.v1.Timeouts.total:type_name -> google.protobuf.Duration
+	40, // 15: jurymast.v1.QueueingPolicy.ttl:type_name -> google.protobuf.Duration
+	0,  // 16: jurymast.v1.QueueingPolicy.on_ambiguous:type_name -> jurymast.v1.OnAmbiguous
+	10, // 17: jurymast.v1.HealthRule.failing:type_name -> jurymast.v1.FailingRule
+	40, // 18: jurymast.v1.HealthRule.recovered_after:type_name -> google.protobuf.Duration
+	41, // 19: jurymast.v1.FailingRule.of:type_name -> jurymast.v1.EvidenceClass
+	40, // 20: jurymast.v1.FailingRule.for:type_name -> google.protobuf.Duration
+	2,  // 21: jurymast.v1.Resource.provider:type_name -> jurymast.v1.Provider
+	3,  // 22: jurymast.v1.Resource.service:type_name -> jurymast.v1.Service
+	42, // 23: jurymast.v1.Resource.detector:type_name -> jurymast.v1.Detector
+	43, // 24: jurymast.v1.Resource.channel:type_name -> jurymast.v1.Channel
+	44, // 25: jurymast.v1.Resource.runbook:type_name -> jurymast.v1.Runbook
+	45, // 26: jurymast.v1.Resource.schedule:type_name -> jurymast.v1.Schedule
+	46, // 27: jurymast.v1.Resource.maintenance:type_name -> jurymast.v1.Maintenance
+	47, // 28: jurymast.v1.Resource.settings:type_name -> jurymast.v1.Settings
+	11, // 29: jurymast.v1.ApplyRequest.resources:type_name -> jurymast.v1.Resource
+	14, // 30: jurymast.v1.ApplyResponse.results:type_name -> jurymast.v1.ApplyResult
+	1,  // 31: jurymast.v1.ApplyResult.action:type_name -> jurymast.v1.ApplyAction
+	2,  // 32: jurymast.v1.ListProvidersResponse.providers:type_name -> jurymast.v1.Provider
+	3,  // 33: jurymast.v1.ListServicesResponse.services:type_name -> jurymast.v1.Service
+	42, // 34: jurymast.v1.ListDetectorsResponse.detectors:type_name -> jurymast.v1.Detector
+	43, // 35: jurymast.v1.ListChannelsResponse.channels:type_name -> jurymast.v1.Channel
+	45, // 36: jurymast.v1.ListSchedulesResponse.schedules:type_name -> jurymast.v1.Schedule
+	46, // 37: jurymast.v1.ListMaintenancesResponse.maintenances:type_name -> jurymast.v1.Maintenance
+	12, // 38: jurymast.v1.CatalogService.Apply:input_type -> jurymast.v1.ApplyRequest
+	15, // 39: jurymast.v1.CatalogService.GetProvider:input_type -> jurymast.v1.GetProviderRequest
+	16, // 40: jurymast.v1.CatalogService.ListProviders:input_type -> jurymast.v1.ListProvidersRequest
+	18, // 41: jurymast.v1.CatalogService.GetService:input_type -> jurymast.v1.GetServiceRequest
+	19, // 42: jurymast.v1.CatalogService.ListServices:input_type -> jurymast.v1.ListServicesRequest
+	21, // 43: jurymast.v1.CatalogService.GetDetector:input_type -> jurymast.v1.GetDetectorRequest
+	22, // 44: jurymast.v1.CatalogService.ListDetectors:input_type -> jurymast.v1.ListDetectorsRequest
+	24, // 45: jurymast.v1.CatalogService.GetChannel:input_type -> jurymast.v1.GetChannelRequest
+	25, // 46: jurymast.v1.CatalogService.ListChannels:input_type -> jurymast.v1.ListChannelsRequest
+	27, // 47: jurymast.v1.CatalogService.GetSchedule:input_type -> jurymast.v1.GetScheduleRequest
+	28, // 48: jurymast.v1.CatalogService.ListSchedules:input_type -> jurymast.v1.ListSchedulesRequest
+	30, // 49: jurymast.v1.CatalogService.GetMaintenance:input_type -> jurymast.v1.GetMaintenanceRequest
+	31, // 50: jurymast.v1.CatalogService.ListMaintenances:input_type -> jurymast.v1.ListMaintenancesRequest
+	33, // 51: jurymast.v1.CatalogService.GetSettings:input_type -> jurymast.v1.GetSettingsRequest
+	34, // 52: jurymast.v1.CatalogService.Delete:input_type -> jurymast.v1.DeleteRequest
+	13, // 53: jurymast.v1.CatalogService.Apply:output_type -> jurymast.v1.ApplyResponse
+	2,  // 54: jurymast.v1.CatalogService.GetProvider:output_type -> jurymast.v1.Provider
+	17, // 55: jurymast.v1.CatalogService.ListProviders:output_type -> jurymast.v1.ListProvidersResponse
+	3,  // 56: jurymast.v1.CatalogService.GetService:output_type -> jurymast.v1.Service
+	20, // 57: jurymast.v1.CatalogService.ListServices:output_type -> jurymast.v1.ListServicesResponse
+	42, // 58: jurymast.v1.CatalogService.GetDetector:output_type -> jurymast.v1.Detector
+	23, // 59: jurymast.v1.CatalogService.ListDetectors:output_type -> jurymast.v1.ListDetectorsResponse
+	43, // 60: jurymast.v1.CatalogService.GetChannel:output_type -> jurymast.v1.Channel
+	26, // 61: jurymast.v1.CatalogService.ListChannels:output_type -> jurymast.v1.ListChannelsResponse
+	45, // 62: jurymast.v1.CatalogService.GetSchedule:output_type -> jurymast.v1.Schedule
+	29, // 63: jurymast.v1.CatalogService.ListSchedules:output_type -> jurymast.v1.ListSchedulesResponse
+	46, // 64: jurymast.v1.CatalogService.GetMaintenance:output_type -> jurymast.v1.Maintenance
+	32, // 65: jurymast.v1.CatalogService.ListMaintenances:output_type -> jurymast.v1.ListMaintenancesResponse
+	47, // 66: jurymast.v1.CatalogService.GetSettings:output_type -> jurymast.v1.Settings
+	35, // 67: jurymast.v1.CatalogService.Delete:output_type -> jurymast.v1.DeleteResponse
+	53, // [53:68] is the sub-list for method output_type
+	38, // [38:53] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_jurymast_v1_catalog_proto_init() }
@@ -2209,13 +2698,19 @@ func file_jurymast_v1_catalog_proto_init() {
 	file_jurymast_v1_channel_proto_init()
 	file_jurymast_v1_detector_proto_init()
 	file_jurymast_v1_health_proto_init()
+	file_jurymast_v1_maintenance_proto_init()
 	file_jurymast_v1_runbook_proto_init()
+	file_jurymast_v1_schedule_proto_init()
+	file_jurymast_v1_settings_proto_init()
 	file_jurymast_v1_catalog_proto_msgTypes[9].OneofWrappers = []any{
 		(*Resource_Provider)(nil),
 		(*Resource_Service)(nil),
 		(*Resource_Detector)(nil),
 		(*Resource_Channel)(nil),
 		(*Resource_Runbook)(nil),
+		(*Resource_Schedule)(nil),
+		(*Resource_Maintenance)(nil),
+		(*Resource_Settings)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2223,7 +2718,7 @@ func file_jurymast_v1_catalog_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jurymast_v1_catalog_proto_rawDesc), len(file_jurymast_v1_catalog_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   30,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

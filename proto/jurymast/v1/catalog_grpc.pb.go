@@ -19,16 +19,21 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	CatalogService_Apply_FullMethodName         = "/jurymast.v1.CatalogService/Apply"
-	CatalogService_GetProvider_FullMethodName   = "/jurymast.v1.CatalogService/GetProvider"
-	CatalogService_ListProviders_FullMethodName = "/jurymast.v1.CatalogService/ListProviders"
-	CatalogService_GetService_FullMethodName    = "/jurymast.v1.CatalogService/GetService"
-	CatalogService_ListServices_FullMethodName  = "/jurymast.v1.CatalogService/ListServices"
-	CatalogService_GetDetector_FullMethodName   = "/jurymast.v1.CatalogService/GetDetector"
-	CatalogService_ListDetectors_FullMethodName = "/jurymast.v1.CatalogService/ListDetectors"
-	CatalogService_GetChannel_FullMethodName    = "/jurymast.v1.CatalogService/GetChannel"
-	CatalogService_ListChannels_FullMethodName  = "/jurymast.v1.CatalogService/ListChannels"
-	CatalogService_Delete_FullMethodName        = "/jurymast.v1.CatalogService/Delete"
+	CatalogService_Apply_FullMethodName            = "/jurymast.v1.CatalogService/Apply"
+	CatalogService_GetProvider_FullMethodName      = "/jurymast.v1.CatalogService/GetProvider"
+	CatalogService_ListProviders_FullMethodName    = "/jurymast.v1.CatalogService/ListProviders"
+	CatalogService_GetService_FullMethodName       = "/jurymast.v1.CatalogService/GetService"
+	CatalogService_ListServices_FullMethodName     = "/jurymast.v1.CatalogService/ListServices"
+	CatalogService_GetDetector_FullMethodName      = "/jurymast.v1.CatalogService/GetDetector"
+	CatalogService_ListDetectors_FullMethodName    = "/jurymast.v1.CatalogService/ListDetectors"
+	CatalogService_GetChannel_FullMethodName       = "/jurymast.v1.CatalogService/GetChannel"
+	CatalogService_ListChannels_FullMethodName     = "/jurymast.v1.CatalogService/ListChannels"
+	CatalogService_GetSchedule_FullMethodName      = "/jurymast.v1.CatalogService/GetSchedule"
+	CatalogService_ListSchedules_FullMethodName    = "/jurymast.v1.CatalogService/ListSchedules"
+	CatalogService_GetMaintenance_FullMethodName   = "/jurymast.v1.CatalogService/GetMaintenance"
+	CatalogService_ListMaintenances_FullMethodName = "/jurymast.v1.CatalogService/ListMaintenances"
+	CatalogService_GetSettings_FullMethodName      = "/jurymast.v1.CatalogService/GetSettings"
+	CatalogService_Delete_FullMethodName           = "/jurymast.v1.CatalogService/Delete"
 )
 
 // CatalogServiceClient is the client API for CatalogService service.
@@ -58,6 +63,16 @@ type CatalogServiceClient interface {
 	GetChannel(ctx context.Context, in *GetChannelRequest, opts ...grpc.CallOption) (*Channel, error)
 	// ListChannels returns the channels in the order of their names.
 	ListChannels(ctx context.Context, in *ListChannelsRequest, opts ...grpc.CallOption) (*ListChannelsResponse, error)
+	// GetSchedule returns one schedule. NOT_FOUND when there is none of that name.
+	GetSchedule(ctx context.Context, in *GetScheduleRequest, opts ...grpc.CallOption) (*Schedule, error)
+	// ListSchedules returns the schedules in the order of their names.
+	ListSchedules(ctx context.Context, in *ListSchedulesRequest, opts ...grpc.CallOption) (*ListSchedulesResponse, error)
+	// GetMaintenance returns one maintenance window. NOT_FOUND when there is none of that name.
+	GetMaintenance(ctx context.Context, in *GetMaintenanceRequest, opts ...grpc.CallOption) (*Maintenance, error)
+	// ListMaintenances returns the maintenance windows in the order of their names.
+	ListMaintenances(ctx context.Context, in *ListMaintenancesRequest, opts ...grpc.CallOption) (*ListMaintenancesResponse, error)
+	// GetSettings returns the settings of the installation; the defaults when none are stored.
+	GetSettings(ctx context.Context, in *GetSettingsRequest, opts ...grpc.CallOption) (*Settings, error)
 	// Delete removes one resource. FAILED_PRECONDITION names what still refers to it.
 	Delete(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error)
 }
@@ -160,6 +175,56 @@ func (c *catalogServiceClient) ListChannels(ctx context.Context, in *ListChannel
 	return out, nil
 }
 
+func (c *catalogServiceClient) GetSchedule(ctx context.Context, in *GetScheduleRequest, opts ...grpc.CallOption) (*Schedule, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Schedule)
+	err := c.cc.Invoke(ctx, CatalogService_GetSchedule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catalogServiceClient) ListSchedules(ctx context.Context, in *ListSchedulesRequest, opts ...grpc.CallOption) (*ListSchedulesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSchedulesResponse)
+	err := c.cc.Invoke(ctx, CatalogService_ListSchedules_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catalogServiceClient) GetMaintenance(ctx context.Context, in *GetMaintenanceRequest, opts ...grpc.CallOption) (*Maintenance, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Maintenance)
+	err := c.cc.Invoke(ctx, CatalogService_GetMaintenance_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catalogServiceClient) ListMaintenances(ctx context.Context, in *ListMaintenancesRequest, opts ...grpc.CallOption) (*ListMaintenancesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListMaintenancesResponse)
+	err := c.cc.Invoke(ctx, CatalogService_ListMaintenances_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catalogServiceClient) GetSettings(ctx context.Context, in *GetSettingsRequest, opts ...grpc.CallOption) (*Settings, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Settings)
+	err := c.cc.Invoke(ctx, CatalogService_GetSettings_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *catalogServiceClient) Delete(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DeleteResponse)
@@ -197,6 +262,16 @@ type CatalogServiceServer interface {
 	GetChannel(context.Context, *GetChannelRequest) (*Channel, error)
 	// ListChannels returns the channels in the order of their names.
 	ListChannels(context.Context, *ListChannelsRequest) (*ListChannelsResponse, error)
+	// GetSchedule returns one schedule. NOT_FOUND when there is none of that name.
+	GetSchedule(context.Context, *GetScheduleRequest) (*Schedule, error)
+	// ListSchedules returns the schedules in the order of their names.
+	ListSchedules(context.Context, *ListSchedulesRequest) (*ListSchedulesResponse, error)
+	// GetMaintenance returns one maintenance window. NOT_FOUND when there is none of that name.
+	GetMaintenance(context.Context, *GetMaintenanceRequest) (*Maintenance, error)
+	// ListMaintenances returns the maintenance windows in the order of their names.
+	ListMaintenances(context.Context, *ListMaintenancesRequest) (*ListMaintenancesResponse, error)
+	// GetSettings returns the settings of the installation; the defaults when none are stored.
+	GetSettings(context.Context, *GetSettingsRequest) (*Settings, error)
 	// Delete removes one resource. FAILED_PRECONDITION names what still refers to it.
 	Delete(context.Context, *DeleteRequest) (*DeleteResponse, error)
 	mustEmbedUnimplementedCatalogServiceServer()
@@ -235,6 +310,21 @@ func (UnimplementedCatalogServiceServer) GetChannel(context.Context, *GetChannel
 }
 func (UnimplementedCatalogServiceServer) ListChannels(context.Context, *ListChannelsRequest) (*ListChannelsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListChannels not implemented")
+}
+func (UnimplementedCatalogServiceServer) GetSchedule(context.Context, *GetScheduleRequest) (*Schedule, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetSchedule not implemented")
+}
+func (UnimplementedCatalogServiceServer) ListSchedules(context.Context, *ListSchedulesRequest) (*ListSchedulesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSchedules not implemented")
+}
+func (UnimplementedCatalogServiceServer) GetMaintenance(context.Context, *GetMaintenanceRequest) (*Maintenance, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetMaintenance not implemented")
+}
+func (UnimplementedCatalogServiceServer) ListMaintenances(context.Context, *ListMaintenancesRequest) (*ListMaintenancesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListMaintenances not implemented")
+}
+func (UnimplementedCatalogServiceServer) GetSettings(context.Context, *GetSettingsRequest) (*Settings, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetSettings not implemented")
 }
 func (UnimplementedCatalogServiceServer) Delete(context.Context, *DeleteRequest) (*DeleteResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Delete not implemented")
@@ -422,6 +512,96 @@ func _CatalogService_ListChannels_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CatalogService_GetSchedule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetScheduleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).GetSchedule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_GetSchedule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).GetSchedule(ctx, req.(*GetScheduleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CatalogService_ListSchedules_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSchedulesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).ListSchedules(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_ListSchedules_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).ListSchedules(ctx, req.(*ListSchedulesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CatalogService_GetMaintenance_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetMaintenanceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).GetMaintenance(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_GetMaintenance_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).GetMaintenance(ctx, req.(*GetMaintenanceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CatalogService_ListMaintenances_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListMaintenancesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).ListMaintenances(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_ListMaintenances_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).ListMaintenances(ctx, req.(*ListMaintenancesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CatalogService_GetSettings_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetSettingsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).GetSettings(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_GetSettings_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).GetSettings(ctx, req.(*GetSettingsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _CatalogService_Delete_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DeleteRequest)
 	if err := dec(in); err != nil {
@@ -482,6 +662,26 @@ var CatalogService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListChannels",
 			Handler:    _CatalogService_ListChannels_Handler,
+		},
+		{
+			MethodName: "GetSchedule",
+			Handler:    _CatalogService_GetSchedule_Handler,
+		},
+		{
+			MethodName: "ListSchedules",
+			Handler:    _CatalogService_ListSchedules_Handler,
+		},
+		{
+			MethodName: "GetMaintenance",
+			Handler:    _CatalogService_GetMaintenance_Handler,
+		},
+		{
+			MethodName: "ListMaintenances",
+			Handler:    _CatalogService_ListMaintenances_Handler,
+		},
+		{
+			MethodName: "GetSettings",
+			Handler:    _CatalogService_GetSettings_Handler,
 		},
 		{
 			MethodName: "Delete",

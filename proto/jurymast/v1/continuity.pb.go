@@ -119,6 +119,8 @@ type ContinuityState struct {
 	BreakGlass bool `protobuf:"varint,12,opt,name=break_glass,json=breakGlass,proto3" json:"break_glass,omitempty"`
 	// Since when queueing is on.
 	QueueingSince *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=queueing_since,json=queueingSince,proto3" json:"queueing_since,omitempty"`
+	// What is queued is to be sent; absent: nothing is to be drained.
+	Drain *Drain `protobuf:"bytes,16,opt,name=drain,proto3" json:"drain,omitempty"`
 	// Derived from the facts.
 	Phase Phase `protobuf:"varint,14,opt,name=phase,proto3,enum=jurymast.v1.Phase" json:"phase,omitempty"`
 	// Who has which epoch in force.
@@ -254,6 +256,13 @@ func (x *ContinuityState) GetQueueingSince() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *ContinuityState) GetDrain() *Drain {
+	if x != nil {
+		return x.Drain
+	}
+	return nil
+}
+
 func (x *ContinuityState) GetPhase() Phase {
 	if x != nil {
 		return x.Phase
@@ -289,6 +298,152 @@ func (x *ContinuityState) GetProviders() []string {
 	return nil
 }
 
+// Drain asks gateways to send what they have queued.
+type Drain struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Rate to begin with, e.g. `1/s`; the gateway finds the rest out.
+	StartRate string `protobuf:"bytes,1,opt,name=start_rate,json=startRate,proto3" json:"start_rate,omitempty"`
+	// Since when.
+	Since *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
+	// Run that asks. Empty: a human does.
+	Run           string `protobuf:"bytes,3,opt,name=run,proto3" json:"run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Drain) Reset() {
+	*x = Drain{}
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Drain) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Drain) ProtoMessage() {}
+
+func (x *Drain) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Drain.ProtoReflect.Descriptor instead.
+func (*Drain) Descriptor() ([]byte, []int) {
+	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Drain) GetStartRate() string {
+	if x != nil {
+		return x.StartRate
+	}
+	return ""
+}
+
+func (x *Drain) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Drain) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+// QueueStatus is what a gateway holds for a service.
+type QueueStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Requests that wait.
+	Queued int64 `protobuf:"varint,1,opt,name=queued,proto3" json:"queued,omitempty"`
+	// Requests that are being sent.
+	Sending int64 `protobuf:"varint,2,opt,name=sending,proto3" json:"sending,omitempty"`
+	// Requests that need a human: their outcome is not known.
+	Parked int64 `protobuf:"varint,3,opt,name=parked,proto3" json:"parked,omitempty"`
+	// Requests sent per second, lately. 0: not draining.
+	Rate float64 `protobuf:"fixed64,4,opt,name=rate,proto3" json:"rate,omitempty"`
+	// When the oldest one was accepted.
+	OldestTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=oldest_time,json=oldestTime,proto3" json:"oldest_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueueStatus) Reset() {
+	*x = QueueStatus{}
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueueStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueueStatus) ProtoMessage() {}
+
+func (x *QueueStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueueStatus.ProtoReflect.Descriptor instead.
+func (*QueueStatus) Descriptor() ([]byte, []int) {
+	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *QueueStatus) GetQueued() int64 {
+	if x != nil {
+		return x.Queued
+	}
+	return 0
+}
+
+func (x *QueueStatus) GetSending() int64 {
+	if x != nil {
+		return x.Sending
+	}
+	return 0
+}
+
+func (x *QueueStatus) GetParked() int64 {
+	if x != nil {
+		return x.Parked
+	}
+	return 0
+}
+
+func (x *QueueStatus) GetRate() float64 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
+func (x *QueueStatus) GetOldestTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OldestTime
+	}
+	return nil
+}
+
 // InForce says which epoch of a service a gateway or client has in force.
 type InForce struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -297,14 +452,18 @@ type InForce struct {
 	// Epoch.
 	Epoch int64 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// When it was reported.
-	ReportTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=report_time,json=reportTime,proto3" json:"report_time,omitempty"`
+	ReportTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=report_time,json=reportTime,proto3" json:"report_time,omitempty"`
+	// What it has queued. Absent: it keeps no queue.
+	Queue *QueueStatus `protobuf:"bytes,4,opt,name=queue,proto3" json:"queue,omitempty"`
+	// Restore epoch the epoch belongs to; one of another life of the store is not in force.
+	RestoreEpoch  string `protobuf:"bytes,5,opt,name=restore_epoch,json=restoreEpoch,proto3" json:"restore_epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *InForce) Reset() {
 	*x = InForce{}
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[1]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -316,7 +475,7 @@ func (x *InForce) String() string {
 func (*InForce) ProtoMessage() {}
 
 func (x *InForce) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[1]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -329,7 +488,7 @@ func (x *InForce) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InForce.ProtoReflect.Descriptor instead.
 func (*InForce) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{1}
+	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *InForce) GetSubscriber() string {
@@ -353,6 +512,20 @@ func (x *InForce) GetReportTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *InForce) GetQueue() *QueueStatus {
+	if x != nil {
+		return x.Queue
+	}
+	return nil
+}
+
+func (x *InForce) GetRestoreEpoch() string {
+	if x != nil {
+		return x.RestoreEpoch
+	}
+	return ""
+}
+
 // Freshness says how old an answer is.
 type Freshness struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -366,7 +539,7 @@ type Freshness struct {
 
 func (x *Freshness) Reset() {
 	*x = Freshness{}
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[2]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -378,7 +551,7 @@ func (x *Freshness) String() string {
 func (*Freshness) ProtoMessage() {}
 
 func (x *Freshness) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[2]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -391,7 +564,7 @@ func (x *Freshness) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Freshness.ProtoReflect.Descriptor instead.
 func (*Freshness) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{2}
+	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Freshness) GetLive() bool {
@@ -419,7 +592,7 @@ type GetContinuityRequest struct {
 
 func (x *GetContinuityRequest) Reset() {
 	*x = GetContinuityRequest{}
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[3]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -431,7 +604,7 @@ func (x *GetContinuityRequest) String() string {
 func (*GetContinuityRequest) ProtoMessage() {}
 
 func (x *GetContinuityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[3]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -444,7 +617,7 @@ func (x *GetContinuityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetContinuityRequest.ProtoReflect.Descriptor instead.
 func (*GetContinuityRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{3}
+	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetContinuityRequest) GetService() string {
@@ -467,7 +640,7 @@ type GetContinuityResponse struct {
 
 func (x *GetContinuityResponse) Reset() {
 	*x = GetContinuityResponse{}
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[4]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -479,7 +652,7 @@ func (x *GetContinuityResponse) String() string {
 func (*GetContinuityResponse) ProtoMessage() {}
 
 func (x *GetContinuityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[4]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -492,7 +665,7 @@ func (x *GetContinuityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetContinuityResponse.ProtoReflect.Descriptor instead.
 func (*GetContinuityResponse) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{4}
+	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetContinuityResponse) GetState() *ContinuityState {
@@ -518,7 +691,7 @@ type ListContinuityRequest struct {
 
 func (x *ListContinuityRequest) Reset() {
 	*x = ListContinuityRequest{}
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[5]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -530,7 +703,7 @@ func (x *ListContinuityRequest) String() string {
 func (*ListContinuityRequest) ProtoMessage() {}
 
 func (x *ListContinuityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[5]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -543,7 +716,7 @@ func (x *ListContinuityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContinuityRequest.ProtoReflect.Descriptor instead.
 func (*ListContinuityRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{5}
+	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{7}
 }
 
 // ListContinuityResponse is the states of all services.
@@ -559,7 +732,7 @@ type ListContinuityResponse struct {
 
 func (x *ListContinuityResponse) Reset() {
 	*x = ListContinuityResponse{}
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[6]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -571,7 +744,7 @@ func (x *ListContinuityResponse) String() string {
 func (*ListContinuityResponse) ProtoMessage() {}
 
 func (x *ListContinuityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[6]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -584,7 +757,7 @@ func (x *ListContinuityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContinuityResponse.ProtoReflect.Descriptor instead.
 func (*ListContinuityResponse) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{6}
+	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListContinuityResponse) GetStates() []*ContinuityState {
@@ -614,7 +787,7 @@ type WatchContinuityRequest struct {
 
 func (x *WatchContinuityRequest) Reset() {
 	*x = WatchContinuityRequest{}
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[7]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -626,7 +799,7 @@ func (x *WatchContinuityRequest) String() string {
 func (*WatchContinuityRequest) ProtoMessage() {}
 
 func (x *WatchContinuityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[7]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -639,7 +812,7 @@ func (x *WatchContinuityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchContinuityRequest.ProtoReflect.Descriptor instead.
 func (*WatchContinuityRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{7}
+	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *WatchContinuityRequest) GetServices() []string {
@@ -673,7 +846,7 @@ type WatchContinuityResponse struct {
 
 func (x *WatchContinuityResponse) Reset() {
 	*x = WatchContinuityResponse{}
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[8]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -685,7 +858,7 @@ func (x *WatchContinuityResponse) String() string {
 func (*WatchContinuityResponse) ProtoMessage() {}
 
 func (x *WatchContinuityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[8]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -698,7 +871,7 @@ func (x *WatchContinuityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchContinuityResponse.ProtoReflect.Descriptor instead.
 func (*WatchContinuityResponse) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{8}
+	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *WatchContinuityResponse) GetEvent() WatchEvent {
@@ -752,7 +925,7 @@ type SwitchProviderRequest struct {
 
 func (x *SwitchProviderRequest) Reset() {
 	*x = SwitchProviderRequest{}
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[9]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -764,7 +937,7 @@ func (x *SwitchProviderRequest) String() string {
 func (*SwitchProviderRequest) ProtoMessage() {}
 
 func (x *SwitchProviderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[9]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -777,7 +950,7 @@ func (x *SwitchProviderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchProviderRequest.ProtoReflect.Descriptor instead.
 func (*SwitchProviderRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{9}
+	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SwitchProviderRequest) GetService() string {
@@ -848,7 +1021,7 @@ type SetQueueingRequest struct {
 
 func (x *SetQueueingRequest) Reset() {
 	*x = SetQueueingRequest{}
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[10]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -860,7 +1033,7 @@ func (x *SetQueueingRequest) String() string {
 func (*SetQueueingRequest) ProtoMessage() {}
 
 func (x *SetQueueingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[10]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -873,7 +1046,7 @@ func (x *SetQueueingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetQueueingRequest.ProtoReflect.Descriptor instead.
 func (*SetQueueingRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{10}
+	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SetQueueingRequest) GetService() string {
@@ -911,7 +1084,8 @@ func (x *SetQueueingRequest) GetRequestId() string {
 	return ""
 }
 
-// AcknowledgeRequest asks to clear cooldowns.
+// AcknowledgeRequest asks to clear what holds automatic starts back: cooldowns and their back-off, and the mark of a
+// break-glass.
 type AcknowledgeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Service.
@@ -924,7 +1098,7 @@ type AcknowledgeRequest struct {
 
 func (x *AcknowledgeRequest) Reset() {
 	*x = AcknowledgeRequest{}
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[11]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -936,7 +1110,7 @@ func (x *AcknowledgeRequest) String() string {
 func (*AcknowledgeRequest) ProtoMessage() {}
 
 func (x *AcknowledgeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[11]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -949,7 +1123,7 @@ func (x *AcknowledgeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcknowledgeRequest.ProtoReflect.Descriptor instead.
 func (*AcknowledgeRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{11}
+	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AcknowledgeRequest) GetService() string {
@@ -977,7 +1151,7 @@ type AcknowledgeResponse struct {
 
 func (x *AcknowledgeResponse) Reset() {
 	*x = AcknowledgeResponse{}
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[12]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -989,7 +1163,7 @@ func (x *AcknowledgeResponse) String() string {
 func (*AcknowledgeResponse) ProtoMessage() {}
 
 func (x *AcknowledgeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[12]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1002,7 +1176,7 @@ func (x *AcknowledgeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcknowledgeResponse.ProtoReflect.Descriptor instead.
 func (*AcknowledgeResponse) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{12}
+	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AcknowledgeResponse) GetCleared() []string {
@@ -1027,7 +1201,7 @@ type UndoRequest struct {
 
 func (x *UndoRequest) Reset() {
 	*x = UndoRequest{}
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[13]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1039,7 +1213,7 @@ func (x *UndoRequest) String() string {
 func (*UndoRequest) ProtoMessage() {}
 
 func (x *UndoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[13]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1052,7 +1226,7 @@ func (x *UndoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoRequest.ProtoReflect.Descriptor instead.
 func (*UndoRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{13}
+	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *UndoRequest) GetService() string {
@@ -1082,14 +1256,18 @@ type ReportInForceRequest struct {
 	// Name of the gateway or client, unique among them.
 	Subscriber string `protobuf:"bytes,1,opt,name=subscriber,proto3" json:"subscriber,omitempty"`
 	// Epoch by service.
-	Epochs        map[string]int64 `protobuf:"bytes,2,rep,name=epochs,proto3" json:"epochs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Epochs map[string]int64 `protobuf:"bytes,2,rep,name=epochs,proto3" json:"epochs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// What it has queued, by service. Services without an entry have no queue there.
+	Queues map[string]*QueueStatus `protobuf:"bytes,3,rep,name=queues,proto3" json:"queues,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Restore epoch the epochs belong to. Empty: the present one.
+	RestoreEpoch  string `protobuf:"bytes,4,opt,name=restore_epoch,json=restoreEpoch,proto3" json:"restore_epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReportInForceRequest) Reset() {
 	*x = ReportInForceRequest{}
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[14]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1101,7 +1279,7 @@ func (x *ReportInForceRequest) String() string {
 func (*ReportInForceRequest) ProtoMessage() {}
 
 func (x *ReportInForceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[14]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1114,7 +1292,7 @@ func (x *ReportInForceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportInForceRequest.ProtoReflect.Descriptor instead.
 func (*ReportInForceRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{14}
+	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReportInForceRequest) GetSubscriber() string {
@@ -1131,6 +1309,20 @@ func (x *ReportInForceRequest) GetEpochs() map[string]int64 {
 	return nil
 }
 
+func (x *ReportInForceRequest) GetQueues() map[string]*QueueStatus {
+	if x != nil {
+		return x.Queues
+	}
+	return nil
+}
+
+func (x *ReportInForceRequest) GetRestoreEpoch() string {
+	if x != nil {
+		return x.RestoreEpoch
+	}
+	return ""
+}
+
 // ReportInForceResponse says how long the report counts.
 type ReportInForceResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1142,7 +1334,7 @@ type ReportInForceResponse struct {
 
 func (x *ReportInForceResponse) Reset() {
 	*x = ReportInForceResponse{}
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[15]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1154,7 +1346,7 @@ func (x *ReportInForceResponse) String() string {
 func (*ReportInForceResponse) ProtoMessage() {}
 
 func (x *ReportInForceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_continuity_proto_msgTypes[15]
+	mi := &file_jurymast_v1_continuity_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1167,7 +1359,7 @@ func (x *ReportInForceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportInForceResponse.ProtoReflect.Descriptor instead.
 func (*ReportInForceResponse) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{15}
+	return file_jurymast_v1_continuity_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReportInForceResponse) GetValidFor() *durationpb.Duration {
@@ -1181,7 +1373,7 @@ var File_jurymast_v1_continuity_proto protoreflect.FileDescriptor
 
 const file_jurymast_v1_continuity_proto_rawDesc = "" +
 	"\n" +
-	"\x1cjurymast/v1/continuity.proto\x12\vjurymast.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ajurymast/v1/detector.proto\"\xff\x05\n" +
+	"\x1cjurymast/v1/continuity.proto\x12\vjurymast.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ajurymast/v1/detector.proto\"\xa9\x06\n" +
 	"\x0fContinuityState\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12'\n" +
 	"\x0factive_provider\x18\x02 \x01(\tR\x0eactiveProvider\x12C\n" +
@@ -1197,7 +1389,8 @@ const file_jurymast_v1_continuity_proto_rawDesc = "" +
 	"\vprovisional\x18\v \x01(\bR\vprovisional\x12\x1f\n" +
 	"\vbreak_glass\x18\f \x01(\bR\n" +
 	"breakGlass\x12A\n" +
-	"\x0equeueing_since\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\rqueueingSince\x12-\n" +
+	"\x0equeueing_since\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\rqueueingSince\x12(\n" +
+	"\x05drain\x18\x10 \x01(\v2\x12.jurymast.v1.DrainR\x05drain\x12-\n" +
 	"\x05phase\x18\x0e \x01(\x0e2\x12.jurymast.v1.PhaseB\x03\xe0A\x03R\x05phase\x124\n" +
 	"\bin_force\x18\x0f \x03(\v2\x14.jurymast.v1.InForceB\x03\xe0A\x03R\ainForce\x12\x1f\n" +
 	"\brevision\x18\x14 \x01(\x03B\x03\xe0A\x03R\brevision\x12(\n" +
@@ -1205,14 +1398,28 @@ const file_jurymast_v1_continuity_proto_rawDesc = "" +
 	"\tproviders\x18\x16 \x03(\tB\x03\xe0A\x03R\tproviders\x1a:\n" +
 	"\fWeightsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\"|\n" +
+	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\"j\n" +
+	"\x05Drain\x12\x1d\n" +
+	"\n" +
+	"start_rate\x18\x01 \x01(\tR\tstartRate\x120\n" +
+	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x10\n" +
+	"\x03run\x18\x03 \x01(\tR\x03run\"\xd5\x01\n" +
+	"\vQueueStatus\x12\x1f\n" +
+	"\x06queued\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x06queued\x12!\n" +
+	"\asending\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\asending\x12\x1f\n" +
+	"\x06parked\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x06parked\x12$\n" +
+	"\x04rate\x18\x04 \x01(\x01B\x10\xbaH\r\x12\v@\x01)\x00\x00\x00\x00\x00\x00\x00\x00R\x04rate\x12;\n" +
+	"\voldest_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"oldestTime\"\xd1\x01\n" +
 	"\aInForce\x12\x1e\n" +
 	"\n" +
 	"subscriber\x18\x01 \x01(\tR\n" +
 	"subscriber\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x12;\n" +
 	"\vreport_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"reportTime\"P\n" +
+	"reportTime\x12.\n" +
+	"\x05queue\x18\x04 \x01(\v2\x18.jurymast.v1.QueueStatusR\x05queue\x12#\n" +
+	"\rrestore_epoch\x18\x05 \x01(\tR\frestoreEpoch\"P\n" +
 	"\tFreshness\x12\x12\n" +
 	"\x04live\x18\x01 \x01(\bR\x04live\x12/\n" +
 	"\x05as_of\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\"9\n" +
@@ -1262,16 +1469,21 @@ const file_jurymast_v1_continuity_proto_rawDesc = "" +
 	"\aservice\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\aservice\x12\"\n" +
 	"\x06reason\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\x12.\n" +
-	"\x0eexpected_epoch\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\rexpectedEpoch\"\xd1\x01\n" +
+	"\x0eexpected_epoch\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\rexpectedEpoch\"\xa6\x03\n" +
 	"\x14ReportInForceRequest\x12*\n" +
 	"\n" +
 	"subscriber\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\n" +
 	"subscriber\x12R\n" +
-	"\x06epochs\x18\x02 \x03(\v2-.jurymast.v1.ReportInForceRequest.EpochsEntryB\v\xbaH\b\x9a\x01\x05\b\x01\x10\x80\x02R\x06epochs\x1a9\n" +
+	"\x06epochs\x18\x02 \x03(\v2-.jurymast.v1.ReportInForceRequest.EpochsEntryB\v\xbaH\b\x9a\x01\x05\b\x01\x10\x80\x02R\x06epochs\x12P\n" +
+	"\x06queues\x18\x03 \x03(\v2-.jurymast.v1.ReportInForceRequest.QueuesEntryB\t\xbaH\x06\x9a\x01\x03\x10\x80\x02R\x06queues\x12,\n" +
+	"\rrestore_epoch\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\frestoreEpoch\x1a9\n" +
 	"\vEpochsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"O\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1aS\n" +
+	"\vQueuesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12.\n" +
+	"\x05value\x18\x02 \x01(\v2\x18.jurymast.v1.QueueStatusR\x05value:\x028\x01\"O\n" +
 	"\x15ReportInForceResponse\x126\n" +
 	"\tvalid_for\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\bvalidFor*\x87\x01\n" +
 	"\x05Phase\x12\x15\n" +
@@ -1304,69 +1516,78 @@ func file_jurymast_v1_continuity_proto_rawDescGZIP() []byte {
 }
 
 var file_jurymast_v1_continuity_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_jurymast_v1_continuity_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_jurymast_v1_continuity_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_jurymast_v1_continuity_proto_goTypes = []any{
 	(Phase)(0),                      // 0: jurymast.v1.Phase
 	(*ContinuityState)(nil),         // 1: jurymast.v1.ContinuityState
-	(*InForce)(nil),                 // 2: jurymast.v1.InForce
-	(*Freshness)(nil),               // 3: jurymast.v1.Freshness
-	(*GetContinuityRequest)(nil),    // 4: jurymast.v1.GetContinuityRequest
-	(*GetContinuityResponse)(nil),   // 5: jurymast.v1.GetContinuityResponse
-	(*ListContinuityRequest)(nil),   // 6: jurymast.v1.ListContinuityRequest
-	(*ListContinuityResponse)(nil),  // 7: jurymast.v1.ListContinuityResponse
-	(*WatchContinuityRequest)(nil),  // 8: jurymast.v1.WatchContinuityRequest
-	(*WatchContinuityResponse)(nil), // 9: jurymast.v1.WatchContinuityResponse
-	(*SwitchProviderRequest)(nil),   // 10: jurymast.v1.SwitchProviderRequest
-	(*SetQueueingRequest)(nil),      // 11: jurymast.v1.SetQueueingRequest
-	(*AcknowledgeRequest)(nil),      // 12: jurymast.v1.AcknowledgeRequest
-	(*AcknowledgeResponse)(nil),     // 13: jurymast.v1.AcknowledgeResponse
-	(*UndoRequest)(nil),             // 14: jurymast.v1.UndoRequest
-	(*ReportInForceRequest)(nil),    // 15: jurymast.v1.ReportInForceRequest
-	(*ReportInForceResponse)(nil),   // 16: jurymast.v1.ReportInForceResponse
-	nil,                             // 17: jurymast.v1.ContinuityState.WeightsEntry
-	nil,                             // 18: jurymast.v1.ReportInForceRequest.EpochsEntry
-	(*timestamppb.Timestamp)(nil),   // 19: google.protobuf.Timestamp
-	(WatchEvent)(0),                 // 20: jurymast.v1.WatchEvent
-	(*durationpb.Duration)(nil),     // 21: google.protobuf.Duration
+	(*Drain)(nil),                   // 2: jurymast.v1.Drain
+	(*QueueStatus)(nil),             // 3: jurymast.v1.QueueStatus
+	(*InForce)(nil),                 // 4: jurymast.v1.InForce
+	(*Freshness)(nil),               // 5: jurymast.v1.Freshness
+	(*GetContinuityRequest)(nil),    // 6: jurymast.v1.GetContinuityRequest
+	(*GetContinuityResponse)(nil),   // 7: jurymast.v1.GetContinuityResponse
+	(*ListContinuityRequest)(nil),   // 8: jurymast.v1.ListContinuityRequest
+	(*ListContinuityResponse)(nil),  // 9: jurymast.v1.ListContinuityResponse
+	(*WatchContinuityRequest)(nil),  // 10: jurymast.v1.WatchContinuityRequest
+	(*WatchContinuityResponse)(nil), // 11: jurymast.v1.WatchContinuityResponse
+	(*SwitchProviderRequest)(nil),   // 12: jurymast.v1.SwitchProviderRequest
+	(*SetQueueingRequest)(nil),      // 13: jurymast.v1.SetQueueingRequest
+	(*AcknowledgeRequest)(nil),      // 14: jurymast.v1.AcknowledgeRequest
+	(*AcknowledgeResponse)(nil),     // 15: jurymast.v1.AcknowledgeResponse
+	(*UndoRequest)(nil),             // 16: jurymast.v1.UndoRequest
+	(*ReportInForceRequest)(nil),    // 17: jurymast.v1.ReportInForceRequest
+	(*ReportInForceResponse)(nil),   // 18: jurymast.v1.ReportInForceResponse
+	nil,                             // 19: jurymast.v1.ContinuityState.WeightsEntry
+	nil,                             // 20: jurymast.v1.ReportInForceRequest.EpochsEntry
+	nil,                             // 21: jurymast.v1.ReportInForceRequest.QueuesEntry
+	(*timestamppb.Timestamp)(nil),   // 22: google.protobuf.Timestamp
+	(WatchEvent)(0),                 // 23: jurymast.v1.WatchEvent
+	(*durationpb.Duration)(nil),     // 24: google.protobuf.Duration
 }
 var file_jurymast_v1_continuity_proto_depIdxs = []int32{
-	17, // 0: jurymast.v1.ContinuityState.weights:type_name -> jurymast.v1.ContinuityState.WeightsEntry
-	19, // 1: jurymast.v1.ContinuityState.since:type_name -> google.protobuf.Timestamp
-	19, // 2: jurymast.v1.ContinuityState.queueing_since:type_name -> google.protobuf.Timestamp
-	0,  // 3: jurymast.v1.ContinuityState.phase:type_name -> jurymast.v1.Phase
-	2,  // 4: jurymast.v1.ContinuityState.in_force:type_name -> jurymast.v1.InForce
-	19, // 5: jurymast.v1.InForce.report_time:type_name -> google.protobuf.Timestamp
-	19, // 6: jurymast.v1.Freshness.as_of:type_name -> google.protobuf.Timestamp
-	1,  // 7: jurymast.v1.GetContinuityResponse.state:type_name -> jurymast.v1.ContinuityState
-	3,  // 8: jurymast.v1.GetContinuityResponse.freshness:type_name -> jurymast.v1.Freshness
-	1,  // 9: jurymast.v1.ListContinuityResponse.states:type_name -> jurymast.v1.ContinuityState
-	3,  // 10: jurymast.v1.ListContinuityResponse.freshness:type_name -> jurymast.v1.Freshness
-	20, // 11: jurymast.v1.WatchContinuityResponse.event:type_name -> jurymast.v1.WatchEvent
-	1,  // 12: jurymast.v1.WatchContinuityResponse.state:type_name -> jurymast.v1.ContinuityState
-	3,  // 13: jurymast.v1.WatchContinuityResponse.freshness:type_name -> jurymast.v1.Freshness
-	18, // 14: jurymast.v1.ReportInForceRequest.epochs:type_name -> jurymast.v1.ReportInForceRequest.EpochsEntry
-	21, // 15: jurymast.v1.ReportInForceResponse.valid_for:type_name -> google.protobuf.Duration
-	4,  // 16: jurymast.v1.ContinuityService.GetContinuity:input_type -> jurymast.v1.GetContinuityRequest
-	6,  // 17: jurymast.v1.ContinuityService.ListContinuity:input_type -> jurymast.v1.ListContinuityRequest
-	8,  // 18: jurymast.v1.ContinuityService.WatchContinuity:input_type -> jurymast.v1.WatchContinuityRequest
-	10, // 19: jurymast.v1.ContinuityService.SwitchProvider:input_type -> jurymast.v1.SwitchProviderRequest
-	11, // 20: jurymast.v1.ContinuityService.SetQueueing:input_type -> jurymast.v1.SetQueueingRequest
-	12, // 21: jurymast.v1.ContinuityService.Acknowledge:input_type -> jurymast.v1.AcknowledgeRequest
-	14, // 22: jurymast.v1.ContinuityService.Undo:input_type -> jurymast.v1.UndoRequest
-	15, // 23: jurymast.v1.ContinuityService.ReportInForce:input_type -> jurymast.v1.ReportInForceRequest
-	5,  // 24: jurymast.v1.ContinuityService.GetContinuity:output_type -> jurymast.v1.GetContinuityResponse
-	7,  // 25: jurymast.v1.ContinuityService.ListContinuity:output_type -> jurymast.v1.ListContinuityResponse
-	9,  // 26: jurymast.v1.ContinuityService.WatchContinuity:output_type -> jurymast.v1.WatchContinuityResponse
-	1,  // 27: jurymast.v1.ContinuityService.SwitchProvider:output_type -> jurymast.v1.ContinuityState
-	1,  // 28: jurymast.v1.ContinuityService.SetQueueing:output_type -> jurymast.v1.ContinuityState
-	13, // 29: jurymast.v1.ContinuityService.Acknowledge:output_type -> jurymast.v1.AcknowledgeResponse
-	1,  // 30: jurymast.v1.ContinuityService.Undo:output_type -> jurymast.v1.ContinuityState
-	16, // 31: jurymast.v1.ContinuityService.ReportInForce:output_type -> jurymast.v1.ReportInForceResponse
-	24, // [24:32] is the sub-list for method output_type
-	16, // [16:24] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	19, // 0: jurymast.v1.ContinuityState.weights:type_name -> jurymast.v1.ContinuityState.WeightsEntry
+	22, // 1: jurymast.v1.ContinuityState.since:type_name -> google.protobuf.Timestamp
+	22, // 2: jurymast.v1.ContinuityState.queueing_since:type_name -> google.protobuf.Timestamp
+	2,  // 3: jurymast.v1.ContinuityState.drain:type_name -> jurymast.v1.Drain
+	0,  // 4: jurymast.v1.ContinuityState.phase:type_name -> jurymast.v1.Phase
+	4,  // 5: jurymast.v1.ContinuityState.in_force:type_name -> jurymast.v1.InForce
+	22, // 6: jurymast.v1.Drain.since:type_name -> google.protobuf.Timestamp
+	22, // 7: jurymast.v1.QueueStatus.oldest_time:type_name -> google.protobuf.Timestamp
+	22, // 8: jurymast.v1.InForce.report_time:type_name -> google.protobuf.Timestamp
+	3,  // 9: jurymast.v1.InForce.queue:type_name -> jurymast.v1.QueueStatus
+	22, // 10: jurymast.v1.Freshness.as_of:type_name -> google.protobuf.Timestamp
+	1,  // 11: jurymast.v1.GetContinuityResponse.state:type_name -> jurymast.v1.ContinuityState
+	5,  // 12: jurymast.v1.GetContinuityResponse.freshness:type_name -> jurymast.v1.Freshness
+	1,  // 13: jurymast.v1.ListContinuityResponse.states:type_name -> jurymast.v1.ContinuityState
+	5,  // 14: jurymast.v1.ListContinuityResponse.freshness:type_name -> jurymast.v1.Freshness
+	23, // 15: jurymast.v1.WatchContinuityResponse.event:type_name -> jurymast.v1.WatchEvent
+	1,  // 16: jurymast.v1.WatchContinuityResponse.state:type_name -> jurymast.v1.ContinuityState
+	5,  // 17: jurymast.v1.WatchContinuityResponse.freshness:type_name -> jurymast.v1.Freshness
+	20, // 18: jurymast.v1.ReportInForceRequest.epochs:type_name -> jurymast.v1.ReportInForceRequest.EpochsEntry
+	21, // 19: jurymast.v1.ReportInForceRequest.queues:type_name -> jurymast.v1.ReportInForceRequest.QueuesEntry
+	24, // 20: jurymast.v1.ReportInForceResponse.valid_for:type_name -> google.protobuf.Duration
+	3,  // 21: jurymast.v1.ReportInForceRequest.QueuesEntry.value:type_name -> jurymast.v1.QueueStatus
+	6,  // 22: jurymast.v1.ContinuityService.GetContinuity:input_type -> jurymast.v1.GetContinuityRequest
+	8,  // 23: jurymast.v1.ContinuityService.ListContinuity:input_type -> jurymast.v1.ListContinuityRequest
+	10, // 24: jurymast.v1.ContinuityService.WatchContinuity:input_type -> jurymast.v1.WatchContinuityRequest
+	12, // 25: jurymast.v1.ContinuityService.SwitchProvider:input_type -> jurymast.v1.SwitchProviderRequest
+	13, // 26: jurymast.v1.ContinuityService.SetQueueing:input_type -> jurymast.v1.SetQueueingRequest
+	14, // 27: jurymast.v1.ContinuityService.Acknowledge:input_type -> jurymast.v1.AcknowledgeRequest
+	16, // 28: jurymast.v1.ContinuityService.Undo:input_type -> jurymast.v1.UndoRequest
+	17, // 29: jurymast.v1.ContinuityService.ReportInForce:input_type -> jurymast.v1.ReportInForceRequest
+	7,  // 30: jurymast.v1.ContinuityService.GetContinuity:output_type -> jurymast.v1.GetContinuityResponse
+	9,  // 31: jurymast.v1.ContinuityService.ListContinuity:output_type -> jurymast.v1.ListContinuityResponse
+	11, // 32: jurymast.v1.ContinuityService.WatchContinuity:output_type -> jurymast.v1.WatchContinuityResponse
+	1,  // 33: jurymast.v1.ContinuityService.SwitchProvider:output_type -> jurymast.v1.ContinuityState
+	1,  // 34: jurymast.v1.ContinuityService.SetQueueing:output_type -> jurymast.v1.ContinuityState
+	15, // 35: jurymast.v1.ContinuityService.Acknowledge:output_type -> jurymast.v1.AcknowledgeResponse
+	1,  // 36: jurymast.v1.ContinuityService.Undo:output_type -> jurymast.v1.ContinuityState
+	18, // 37: jurymast.v1.ContinuityService.ReportInForce:output_type -> jurymast.v1.ReportInForceResponse
+	30, // [30:38] is the sub-list for method output_type
+	22, // [22:30] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_jurymast_v1_continuity_proto_init() }
@@ -1381,7 +1602,7 @@ func file_jurymast_v1_continuity_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jurymast_v1_continuity_proto_rawDesc), len(file_jurymast_v1_continuity_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   18,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -24,63 +24,6 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// RunMode says how real a run is.
-type RunMode int32
-
-const (
-	// The default: live.
-	RunMode_RUN_MODE_UNSPECIFIED RunMode = 0
-	// It is real.
-	RunMode_RUN_MODE_LIVE RunMode = 1
-	// A rehearsal.
-	RunMode_RUN_MODE_DRILL RunMode = 2
-	// Nothing is changed.
-	RunMode_RUN_MODE_DRY_RUN RunMode = 3
-)
-
-// Enum value maps for RunMode.
-var (
-	RunMode_name = map[int32]string{
-		0: "RUN_MODE_UNSPECIFIED",
-		1: "RUN_MODE_LIVE",
-		2: "RUN_MODE_DRILL",
-		3: "RUN_MODE_DRY_RUN",
-	}
-	RunMode_value = map[string]int32{
-		"RUN_MODE_UNSPECIFIED": 0,
-		"RUN_MODE_LIVE":        1,
-		"RUN_MODE_DRILL":       2,
-		"RUN_MODE_DRY_RUN":     3,
-	}
-)
-
-func (x RunMode) Enum() *RunMode {
-	p := new(RunMode)
-	*p = x
-	return p
-}
-
-func (x RunMode) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (RunMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_jurymast_v1_run_proto_enumTypes[0].Descriptor()
-}
-
-func (RunMode) Type() protoreflect.EnumType {
-	return &file_jurymast_v1_run_proto_enumTypes[0]
-}
-
-func (x RunMode) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use RunMode.Descriptor instead.
-func (RunMode) EnumDescriptor() ([]byte, []int) {
-	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{0}
-}
-
 // RunState is where a run stands.
 type RunState int32
 
@@ -138,11 +81,11 @@ func (x RunState) String() string {
 }
 
 func (RunState) Descriptor() protoreflect.EnumDescriptor {
-	return file_jurymast_v1_run_proto_enumTypes[1].Descriptor()
+	return file_jurymast_v1_run_proto_enumTypes[0].Descriptor()
 }
 
 func (RunState) Type() protoreflect.EnumType {
-	return &file_jurymast_v1_run_proto_enumTypes[1]
+	return &file_jurymast_v1_run_proto_enumTypes[0]
 }
 
 func (x RunState) Number() protoreflect.EnumNumber {
@@ -151,7 +94,7 @@ func (x RunState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RunState.Descriptor instead.
 func (RunState) EnumDescriptor() ([]byte, []int) {
-	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{1}
+	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{0}
 }
 
 // RunWait is what a run waits for a human for.
@@ -195,11 +138,11 @@ func (x RunWait) String() string {
 }
 
 func (RunWait) Descriptor() protoreflect.EnumDescriptor {
-	return file_jurymast_v1_run_proto_enumTypes[2].Descriptor()
+	return file_jurymast_v1_run_proto_enumTypes[1].Descriptor()
 }
 
 func (RunWait) Type() protoreflect.EnumType {
-	return &file_jurymast_v1_run_proto_enumTypes[2]
+	return &file_jurymast_v1_run_proto_enumTypes[1]
 }
 
 func (x RunWait) Number() protoreflect.EnumNumber {
@@ -208,7 +151,7 @@ func (x RunWait) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RunWait.Descriptor instead.
 func (RunWait) EnumDescriptor() ([]byte, []int) {
-	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{2}
+	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{1}
 }
 
 // StepState is where a step stands.
@@ -280,11 +223,11 @@ func (x StepState) String() string {
 }
 
 func (StepState) Descriptor() protoreflect.EnumDescriptor {
-	return file_jurymast_v1_run_proto_enumTypes[3].Descriptor()
+	return file_jurymast_v1_run_proto_enumTypes[2].Descriptor()
 }
 
 func (StepState) Type() protoreflect.EnumType {
-	return &file_jurymast_v1_run_proto_enumTypes[3]
+	return &file_jurymast_v1_run_proto_enumTypes[2]
 }
 
 func (x StepState) Number() protoreflect.EnumNumber {
@@ -293,7 +236,7 @@ func (x StepState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StepState.Descriptor instead.
 func (StepState) EnumDescriptor() ([]byte, []int) {
-	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{3}
+	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{2}
 }
 
 // AttemptState is what became of an attempt.
@@ -341,11 +284,11 @@ func (x AttemptState) String() string {
 }
 
 func (AttemptState) Descriptor() protoreflect.EnumDescriptor {
-	return file_jurymast_v1_run_proto_enumTypes[4].Descriptor()
+	return file_jurymast_v1_run_proto_enumTypes[3].Descriptor()
 }
 
 func (AttemptState) Type() protoreflect.EnumType {
-	return &file_jurymast_v1_run_proto_enumTypes[4]
+	return &file_jurymast_v1_run_proto_enumTypes[3]
 }
 
 func (x AttemptState) Number() protoreflect.EnumNumber {
@@ -354,7 +297,7 @@ func (x AttemptState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use AttemptState.Descriptor instead.
 func (AttemptState) EnumDescriptor() ([]byte, []int) {
-	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{4}
+	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{3}
 }
 
 // RunEventKind is what happened.
@@ -403,6 +346,22 @@ const (
 	RunEventKind_RUN_EVENT_KIND_CANDIDATE_FAILED RunEventKind = 19
 	// A condition that must hold began or ceased to hold.
 	RunEventKind_RUN_EVENT_KIND_CONDITION_CHANGED RunEventKind = 20
+	// A step was stopped because the step it is part of has ended.
+	RunEventKind_RUN_EVENT_KIND_STEP_CANCELED RunEventKind = 21
+	// A step takes longer than expected.
+	RunEventKind_RUN_EVENT_KIND_STEP_SLOW RunEventKind = 22
+	// A human asked for the next attempt at once.
+	RunEventKind_RUN_EVENT_KIND_RETRY_REQUESTED RunEventKind = 23
+	// Nobody answered and further people were told.
+	RunEventKind_RUN_EVENT_KIND_ESCALATED RunEventKind = 24
+	// The receiver said whether a call was carried out.
+	RunEventKind_RUN_EVENT_KIND_CHECKED RunEventKind = 25
+	// The call that undoes a step is about to be made.
+	RunEventKind_RUN_EVENT_KIND_UNDO_INTENT RunEventKind = 26
+	// The call that undoes a step failed and will be repeated.
+	RunEventKind_RUN_EVENT_KIND_UNDO_ATTEMPT_FAILED RunEventKind = 27
+	// A step could not be undone.
+	RunEventKind_RUN_EVENT_KIND_UNDO_FAILED RunEventKind = 28
 )
 
 // Enum value maps for RunEventKind.
@@ -429,29 +388,45 @@ var (
 		18: "RUN_EVENT_KIND_ENDED",
 		19: "RUN_EVENT_KIND_CANDIDATE_FAILED",
 		20: "RUN_EVENT_KIND_CONDITION_CHANGED",
+		21: "RUN_EVENT_KIND_STEP_CANCELED",
+		22: "RUN_EVENT_KIND_STEP_SLOW",
+		23: "RUN_EVENT_KIND_RETRY_REQUESTED",
+		24: "RUN_EVENT_KIND_ESCALATED",
+		25: "RUN_EVENT_KIND_CHECKED",
+		26: "RUN_EVENT_KIND_UNDO_INTENT",
+		27: "RUN_EVENT_KIND_UNDO_ATTEMPT_FAILED",
+		28: "RUN_EVENT_KIND_UNDO_FAILED",
 	}
 	RunEventKind_value = map[string]int32{
-		"RUN_EVENT_KIND_UNSPECIFIED":       0,
-		"RUN_EVENT_KIND_CREATED":           1,
-		"RUN_EVENT_KIND_CLAIMED":           2,
-		"RUN_EVENT_KIND_INTENT":            3,
-		"RUN_EVENT_KIND_STEP_WAITING":      4,
-		"RUN_EVENT_KIND_STEP_SUCCEEDED":    5,
-		"RUN_EVENT_KIND_ATTEMPT_FAILED":    6,
-		"RUN_EVENT_KIND_STEP_FAILED":       7,
-		"RUN_EVENT_KIND_STEP_SKIPPED":      8,
-		"RUN_EVENT_KIND_OUTCOME_UNKNOWN":   9,
-		"RUN_EVENT_KIND_STEP_COMPENSATED":  10,
-		"RUN_EVENT_KIND_WAITING":           11,
-		"RUN_EVENT_KIND_DECIDED":           12,
-		"RUN_EVENT_KIND_PAUSE_REQUESTED":   13,
-		"RUN_EVENT_KIND_RESUMED":           14,
-		"RUN_EVENT_KIND_CANCEL_REQUESTED":  15,
-		"RUN_EVENT_KIND_ATTACHED":          16,
-		"RUN_EVENT_KIND_COMPENSATING":      17,
-		"RUN_EVENT_KIND_ENDED":             18,
-		"RUN_EVENT_KIND_CANDIDATE_FAILED":  19,
-		"RUN_EVENT_KIND_CONDITION_CHANGED": 20,
+		"RUN_EVENT_KIND_UNSPECIFIED":         0,
+		"RUN_EVENT_KIND_CREATED":             1,
+		"RUN_EVENT_KIND_CLAIMED":             2,
+		"RUN_EVENT_KIND_INTENT":              3,
+		"RUN_EVENT_KIND_STEP_WAITING":        4,
+		"RUN_EVENT_KIND_STEP_SUCCEEDED":      5,
+		"RUN_EVENT_KIND_ATTEMPT_FAILED":      6,
+		"RUN_EVENT_KIND_STEP_FAILED":         7,
+		"RUN_EVENT_KIND_STEP_SKIPPED":        8,
+		"RUN_EVENT_KIND_OUTCOME_UNKNOWN":     9,
+		"RUN_EVENT_KIND_STEP_COMPENSATED":    10,
+		"RUN_EVENT_KIND_WAITING":             11,
+		"RUN_EVENT_KIND_DECIDED":             12,
+		"RUN_EVENT_KIND_PAUSE_REQUESTED":     13,
+		"RUN_EVENT_KIND_RESUMED":             14,
+		"RUN_EVENT_KIND_CANCEL_REQUESTED":    15,
+		"RUN_EVENT_KIND_ATTACHED":            16,
+		"RUN_EVENT_KIND_COMPENSATING":        17,
+		"RUN_EVENT_KIND_ENDED":               18,
+		"RUN_EVENT_KIND_CANDIDATE_FAILED":    19,
+		"RUN_EVENT_KIND_CONDITION_CHANGED":   20,
+		"RUN_EVENT_KIND_STEP_CANCELED":       21,
+		"RUN_EVENT_KIND_STEP_SLOW":           22,
+		"RUN_EVENT_KIND_RETRY_REQUESTED":     23,
+		"RUN_EVENT_KIND_ESCALATED":           24,
+		"RUN_EVENT_KIND_CHECKED":             25,
+		"RUN_EVENT_KIND_UNDO_INTENT":         26,
+		"RUN_EVENT_KIND_UNDO_ATTEMPT_FAILED": 27,
+		"RUN_EVENT_KIND_UNDO_FAILED":         28,
 	}
 )
 
@@ -466,11 +441,11 @@ func (x RunEventKind) String() string {
 }
 
 func (RunEventKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_jurymast_v1_run_proto_enumTypes[5].Descriptor()
+	return file_jurymast_v1_run_proto_enumTypes[4].Descriptor()
 }
 
 func (RunEventKind) Type() protoreflect.EnumType {
-	return &file_jurymast_v1_run_proto_enumTypes[5]
+	return &file_jurymast_v1_run_proto_enumTypes[4]
 }
 
 func (x RunEventKind) Number() protoreflect.EnumNumber {
@@ -479,7 +454,7 @@ func (x RunEventKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RunEventKind.Descriptor instead.
 func (RunEventKind) EnumDescriptor() ([]byte, []int) {
-	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{5}
+	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{4}
 }
 
 // OutcomeDecision is what a human found out about a call.
@@ -523,11 +498,11 @@ func (x OutcomeDecision) String() string {
 }
 
 func (OutcomeDecision) Descriptor() protoreflect.EnumDescriptor {
-	return file_jurymast_v1_run_proto_enumTypes[6].Descriptor()
+	return file_jurymast_v1_run_proto_enumTypes[5].Descriptor()
 }
 
 func (OutcomeDecision) Type() protoreflect.EnumType {
-	return &file_jurymast_v1_run_proto_enumTypes[6]
+	return &file_jurymast_v1_run_proto_enumTypes[5]
 }
 
 func (x OutcomeDecision) Number() protoreflect.EnumNumber {
@@ -536,7 +511,7 @@ func (x OutcomeDecision) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OutcomeDecision.Descriptor instead.
 func (OutcomeDecision) EnumDescriptor() ([]byte, []int) {
-	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{6}
+	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{5}
 }
 
 // Run is one execution of a runbook revision.
@@ -603,7 +578,9 @@ type Run struct {
 	// How it is to end once everything is undone; set only while COMPENSATING.
 	EndState RunState `protobuf:"varint,30,opt,name=end_state,json=endState,proto3,enum=jurymast.v1.RunState" json:"end_state,omitempty"`
 	// A guard was overruled by a human, with a reason.
-	BreakGlass    bool `protobuf:"varint,31,opt,name=break_glass,json=breakGlass,proto3" json:"break_glass,omitempty"`
+	BreakGlass bool `protobuf:"varint,31,opt,name=break_glass,json=breakGlass,proto3" json:"break_glass,omitempty"`
+	// Versions of the runbooks its `run_runbook` steps run, fixed when it was created.
+	Included      map[string]int64 `protobuf:"bytes,32,rep,name=included,proto3" json:"included,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -855,6 +832,13 @@ func (x *Run) GetBreakGlass() bool {
 	return false
 }
 
+func (x *Run) GetIncluded() map[string]int64 {
+	if x != nil {
+		return x.Included
+	}
+	return nil
+}
+
 // Owner is the session of the replica that executes a run.
 type Owner struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -942,7 +926,17 @@ type StepRun struct {
 	// What humans decided.
 	Decisions []*Decision `protobuf:"bytes,14,rep,name=decisions,proto3" json:"decisions,omitempty"`
 	// Since when a condition holds without a break.
-	HoldsSince    *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=holds_since,json=holdsSince,proto3" json:"holds_since,omitempty"`
+	HoldsSince *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=holds_since,json=holdsSince,proto3" json:"holds_since,omitempty"`
+	// The step it is part of: a `parallel` or `run_runbook`. Empty: none.
+	Parent string `protobuf:"bytes,16,opt,name=parent,proto3" json:"parent,omitempty"`
+	// How its compensation stands; absent while there is none to make.
+	Undoing *Undoing `protobuf:"bytes,17,opt,name=undoing,proto3" json:"undoing,omitempty"`
+	// It took longer than expected, and people were told.
+	Slow bool `protobuf:"varint,18,opt,name=slow,proto3" json:"slow,omitempty"`
+	// What the step asks a human, or why it waits; the run's `wait_text` is that of its first step that waits.
+	WaitText string `protobuf:"bytes,19,opt,name=wait_text,json=waitText,proto3" json:"wait_text,omitempty"`
+	// What the step waits for a human for.
+	Wait          RunWait `protobuf:"varint,20,opt,name=wait,proto3,enum=jurymast.v1.RunWait" json:"wait,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1082,6 +1076,41 @@ func (x *StepRun) GetHoldsSince() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *StepRun) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *StepRun) GetUndoing() *Undoing {
+	if x != nil {
+		return x.Undoing
+	}
+	return nil
+}
+
+func (x *StepRun) GetSlow() bool {
+	if x != nil {
+		return x.Slow
+	}
+	return false
+}
+
+func (x *StepRun) GetWaitText() string {
+	if x != nil {
+		return x.WaitText
+	}
+	return ""
+}
+
+func (x *StepRun) GetWait() RunWait {
+	if x != nil {
+		return x.Wait
+	}
+	return RunWait_RUN_WAIT_UNSPECIFIED
+}
+
 // Undo is what a state step replaced.
 type Undo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1146,6 +1175,88 @@ func (x *Undo) GetEpoch() int64 {
 	return 0
 }
 
+// Undoing is the call that undoes a step.
+type Undoing struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Attempts, oldest first; at most the last 10.
+	Attempts []*Attempt `protobuf:"bytes,1,rep,name=attempts,proto3" json:"attempts,omitempty"`
+	// Number of attempts made.
+	AttemptCount int32 `protobuf:"varint,2,opt,name=attempt_count,json=attemptCount,proto3" json:"attempt_count,omitempty"`
+	// When to make the next attempt.
+	WakeTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=wake_time,json=wakeTime,proto3" json:"wake_time,omitempty"`
+	// When it fails if it has not ended.
+	Deadline *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	// What went wrong. Set for good: it could not be undone.
+	Error         string `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Undoing) Reset() {
+	*x = Undoing{}
+	mi := &file_jurymast_v1_run_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Undoing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Undoing) ProtoMessage() {}
+
+func (x *Undoing) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_v1_run_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Undoing.ProtoReflect.Descriptor instead.
+func (*Undoing) Descriptor() ([]byte, []int) {
+	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Undoing) GetAttempts() []*Attempt {
+	if x != nil {
+		return x.Attempts
+	}
+	return nil
+}
+
+func (x *Undoing) GetAttemptCount() int32 {
+	if x != nil {
+		return x.AttemptCount
+	}
+	return 0
+}
+
+func (x *Undoing) GetWakeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.WakeTime
+	}
+	return nil
+}
+
+func (x *Undoing) GetDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Deadline
+	}
+	return nil
+}
+
+func (x *Undoing) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 // Decision is what a human said.
 type Decision struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1163,7 +1274,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_jurymast_v1_run_proto_msgTypes[4]
+	mi := &file_jurymast_v1_run_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1175,7 +1286,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_run_proto_msgTypes[4]
+	mi := &file_jurymast_v1_run_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1188,7 +1299,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{4}
+	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Decision) GetActor() string {
@@ -1242,7 +1353,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_jurymast_v1_run_proto_msgTypes[5]
+	mi := &file_jurymast_v1_run_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1254,7 +1365,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_run_proto_msgTypes[5]
+	mi := &file_jurymast_v1_run_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1267,7 +1378,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{5}
+	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Attempt) GetId() string {
@@ -1344,7 +1455,7 @@ type RunEvent struct {
 
 func (x *RunEvent) Reset() {
 	*x = RunEvent{}
-	mi := &file_jurymast_v1_run_proto_msgTypes[6]
+	mi := &file_jurymast_v1_run_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1356,7 +1467,7 @@ func (x *RunEvent) String() string {
 func (*RunEvent) ProtoMessage() {}
 
 func (x *RunEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_run_proto_msgTypes[6]
+	mi := &file_jurymast_v1_run_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1369,7 +1480,7 @@ func (x *RunEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunEvent.ProtoReflect.Descriptor instead.
 func (*RunEvent) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{6}
+	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RunEvent) GetRun() string {
@@ -1451,7 +1562,7 @@ type StartRunRequest struct {
 
 func (x *StartRunRequest) Reset() {
 	*x = StartRunRequest{}
-	mi := &file_jurymast_v1_run_proto_msgTypes[7]
+	mi := &file_jurymast_v1_run_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1463,7 +1574,7 @@ func (x *StartRunRequest) String() string {
 func (*StartRunRequest) ProtoMessage() {}
 
 func (x *StartRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_run_proto_msgTypes[7]
+	mi := &file_jurymast_v1_run_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1476,7 +1587,7 @@ func (x *StartRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartRunRequest.ProtoReflect.Descriptor instead.
 func (*StartRunRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{7}
+	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *StartRunRequest) GetRunbook() string {
@@ -1539,7 +1650,7 @@ type GetRunRequest struct {
 
 func (x *GetRunRequest) Reset() {
 	*x = GetRunRequest{}
-	mi := &file_jurymast_v1_run_proto_msgTypes[8]
+	mi := &file_jurymast_v1_run_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1551,7 +1662,7 @@ func (x *GetRunRequest) String() string {
 func (*GetRunRequest) ProtoMessage() {}
 
 func (x *GetRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_run_proto_msgTypes[8]
+	mi := &file_jurymast_v1_run_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1564,7 +1675,7 @@ func (x *GetRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunRequest.ProtoReflect.Descriptor instead.
 func (*GetRunRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{8}
+	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetRunRequest) GetName() string {
@@ -1593,7 +1704,7 @@ type ListRunsRequest struct {
 
 func (x *ListRunsRequest) Reset() {
 	*x = ListRunsRequest{}
-	mi := &file_jurymast_v1_run_proto_msgTypes[9]
+	mi := &file_jurymast_v1_run_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1605,7 +1716,7 @@ func (x *ListRunsRequest) String() string {
 func (*ListRunsRequest) ProtoMessage() {}
 
 func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_run_proto_msgTypes[9]
+	mi := &file_jurymast_v1_run_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1618,7 +1729,7 @@ func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsRequest.ProtoReflect.Descriptor instead.
 func (*ListRunsRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{9}
+	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListRunsRequest) GetService() string {
@@ -1669,7 +1780,7 @@ type ListRunsResponse struct {
 
 func (x *ListRunsResponse) Reset() {
 	*x = ListRunsResponse{}
-	mi := &file_jurymast_v1_run_proto_msgTypes[10]
+	mi := &file_jurymast_v1_run_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1681,7 +1792,7 @@ func (x *ListRunsResponse) String() string {
 func (*ListRunsResponse) ProtoMessage() {}
 
 func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_run_proto_msgTypes[10]
+	mi := &file_jurymast_v1_run_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1694,7 +1805,7 @@ func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsResponse.ProtoReflect.Descriptor instead.
 func (*ListRunsResponse) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{10}
+	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListRunsResponse) GetRuns() []*Run {
@@ -1726,7 +1837,7 @@ type WatchRunsRequest struct {
 
 func (x *WatchRunsRequest) Reset() {
 	*x = WatchRunsRequest{}
-	mi := &file_jurymast_v1_run_proto_msgTypes[11]
+	mi := &file_jurymast_v1_run_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1738,7 +1849,7 @@ func (x *WatchRunsRequest) String() string {
 func (*WatchRunsRequest) ProtoMessage() {}
 
 func (x *WatchRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_run_proto_msgTypes[11]
+	mi := &file_jurymast_v1_run_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1751,7 +1862,7 @@ func (x *WatchRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRunsRequest.ProtoReflect.Descriptor instead.
 func (*WatchRunsRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{11}
+	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *WatchRunsRequest) GetName() string {
@@ -1790,7 +1901,7 @@ type WatchRunsResponse struct {
 
 func (x *WatchRunsResponse) Reset() {
 	*x = WatchRunsResponse{}
-	mi := &file_jurymast_v1_run_proto_msgTypes[12]
+	mi := &file_jurymast_v1_run_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1802,7 +1913,7 @@ func (x *WatchRunsResponse) String() string {
 func (*WatchRunsResponse) ProtoMessage() {}
 
 func (x *WatchRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_run_proto_msgTypes[12]
+	mi := &file_jurymast_v1_run_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1815,7 +1926,7 @@ func (x *WatchRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRunsResponse.ProtoReflect.Descriptor instead.
 func (*WatchRunsResponse) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{12}
+	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WatchRunsResponse) GetEvent() WatchEvent {
@@ -1854,7 +1965,7 @@ type ListRunEventsRequest struct {
 
 func (x *ListRunEventsRequest) Reset() {
 	*x = ListRunEventsRequest{}
-	mi := &file_jurymast_v1_run_proto_msgTypes[13]
+	mi := &file_jurymast_v1_run_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1866,7 +1977,7 @@ func (x *ListRunEventsRequest) String() string {
 func (*ListRunEventsRequest) ProtoMessage() {}
 
 func (x *ListRunEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_run_proto_msgTypes[13]
+	mi := &file_jurymast_v1_run_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1879,7 +1990,7 @@ func (x *ListRunEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListRunEventsRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{13}
+	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListRunEventsRequest) GetRun() string {
@@ -1916,7 +2027,7 @@ type ListRunEventsResponse struct {
 
 func (x *ListRunEventsResponse) Reset() {
 	*x = ListRunEventsResponse{}
-	mi := &file_jurymast_v1_run_proto_msgTypes[14]
+	mi := &file_jurymast_v1_run_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1928,7 +2039,7 @@ func (x *ListRunEventsResponse) String() string {
 func (*ListRunEventsResponse) ProtoMessage() {}
 
 func (x *ListRunEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_run_proto_msgTypes[14]
+	mi := &file_jurymast_v1_run_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1941,7 +2052,7 @@ func (x *ListRunEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListRunEventsResponse) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{14}
+	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListRunEventsResponse) GetEvents() []*RunEvent {
@@ -1973,7 +2084,7 @@ type CancelRunRequest struct {
 
 func (x *CancelRunRequest) Reset() {
 	*x = CancelRunRequest{}
-	mi := &file_jurymast_v1_run_proto_msgTypes[15]
+	mi := &file_jurymast_v1_run_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1985,7 +2096,7 @@ func (x *CancelRunRequest) String() string {
 func (*CancelRunRequest) ProtoMessage() {}
 
 func (x *CancelRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_run_proto_msgTypes[15]
+	mi := &file_jurymast_v1_run_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1998,7 +2109,7 @@ func (x *CancelRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRunRequest.ProtoReflect.Descriptor instead.
 func (*CancelRunRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{15}
+	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CancelRunRequest) GetName() string {
@@ -2037,7 +2148,7 @@ type PauseRunRequest struct {
 
 func (x *PauseRunRequest) Reset() {
 	*x = PauseRunRequest{}
-	mi := &file_jurymast_v1_run_proto_msgTypes[16]
+	mi := &file_jurymast_v1_run_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2049,7 +2160,7 @@ func (x *PauseRunRequest) String() string {
 func (*PauseRunRequest) ProtoMessage() {}
 
 func (x *PauseRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_run_proto_msgTypes[16]
+	mi := &file_jurymast_v1_run_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2062,7 +2173,7 @@ func (x *PauseRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseRunRequest.ProtoReflect.Descriptor instead.
 func (*PauseRunRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{16}
+	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PauseRunRequest) GetName() string {
@@ -2096,14 +2207,16 @@ type ResumeRunRequest struct {
 	// Refuse unless this is the stored revision. Zero: any.
 	ExpectedRevision int64 `protobuf:"varint,3,opt,name=expected_revision,json=expectedRevision,proto3" json:"expected_revision,omitempty"`
 	// With a run that waits because an outcome is not known: what became of the call.
-	Outcome       OutcomeDecision `protobuf:"varint,4,opt,name=outcome,proto3,enum=jurymast.v1.OutcomeDecision" json:"outcome,omitempty"`
+	Outcome OutcomeDecision `protobuf:"varint,4,opt,name=outcome,proto3,enum=jurymast.v1.OutcomeDecision" json:"outcome,omitempty"`
+	// Id of the step. Empty: the only one that waits to be resumed.
+	Step          string `protobuf:"bytes,5,opt,name=step,proto3" json:"step,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ResumeRunRequest) Reset() {
 	*x = ResumeRunRequest{}
-	mi := &file_jurymast_v1_run_proto_msgTypes[17]
+	mi := &file_jurymast_v1_run_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2115,7 +2228,7 @@ func (x *ResumeRunRequest) String() string {
 func (*ResumeRunRequest) ProtoMessage() {}
 
 func (x *ResumeRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_run_proto_msgTypes[17]
+	mi := &file_jurymast_v1_run_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2128,7 +2241,7 @@ func (x *ResumeRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRunRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRunRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{17}
+	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ResumeRunRequest) GetName() string {
@@ -2159,6 +2272,159 @@ func (x *ResumeRunRequest) GetOutcome() OutcomeDecision {
 	return OutcomeDecision_OUTCOME_DECISION_UNSPECIFIED
 }
 
+func (x *ResumeRunRequest) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
+}
+
+// SkipStepRequest asks to go on without a step.
+type SkipStepRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the run.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Id of the step. Empty: the only one that can be skipped now.
+	Step string `protobuf:"bytes,2,opt,name=step,proto3" json:"step,omitempty"`
+	// Why.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Refuse unless this is the stored revision. Zero: any.
+	ExpectedRevision int64 `protobuf:"varint,4,opt,name=expected_revision,json=expectedRevision,proto3" json:"expected_revision,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *SkipStepRequest) Reset() {
+	*x = SkipStepRequest{}
+	mi := &file_jurymast_v1_run_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SkipStepRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SkipStepRequest) ProtoMessage() {}
+
+func (x *SkipStepRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_v1_run_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SkipStepRequest.ProtoReflect.Descriptor instead.
+func (*SkipStepRequest) Descriptor() ([]byte, []int) {
+	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *SkipStepRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SkipStepRequest) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
+}
+
+func (x *SkipStepRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *SkipStepRequest) GetExpectedRevision() int64 {
+	if x != nil {
+		return x.ExpectedRevision
+	}
+	return 0
+}
+
+// RetryStepRequest asks to make the next attempt of a step at once.
+type RetryStepRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the run.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Id of the step. Empty: the only one that can be retried now.
+	Step string `protobuf:"bytes,2,opt,name=step,proto3" json:"step,omitempty"`
+	// Why.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Refuse unless this is the stored revision. Zero: any.
+	ExpectedRevision int64 `protobuf:"varint,4,opt,name=expected_revision,json=expectedRevision,proto3" json:"expected_revision,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *RetryStepRequest) Reset() {
+	*x = RetryStepRequest{}
+	mi := &file_jurymast_v1_run_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryStepRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryStepRequest) ProtoMessage() {}
+
+func (x *RetryStepRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_v1_run_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryStepRequest.ProtoReflect.Descriptor instead.
+func (*RetryStepRequest) Descriptor() ([]byte, []int) {
+	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RetryStepRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RetryStepRequest) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
+}
+
+func (x *RetryStepRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RetryStepRequest) GetExpectedRevision() int64 {
+	if x != nil {
+		return x.ExpectedRevision
+	}
+	return 0
+}
+
 // DecideRunRequest answers what a run asks.
 type DecideRunRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2170,13 +2436,15 @@ type DecideRunRequest struct {
 	Comment string `protobuf:"bytes,3,opt,name=comment,proto3" json:"comment,omitempty"`
 	// Refuse unless this is the stored revision. Zero: any.
 	ExpectedRevision int64 `protobuf:"varint,4,opt,name=expected_revision,json=expectedRevision,proto3" json:"expected_revision,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Id of the step that asks. Empty: the only one that does.
+	Step          string `protobuf:"bytes,5,opt,name=step,proto3" json:"step,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DecideRunRequest) Reset() {
 	*x = DecideRunRequest{}
-	mi := &file_jurymast_v1_run_proto_msgTypes[18]
+	mi := &file_jurymast_v1_run_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2188,7 +2456,7 @@ func (x *DecideRunRequest) String() string {
 func (*DecideRunRequest) ProtoMessage() {}
 
 func (x *DecideRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_run_proto_msgTypes[18]
+	mi := &file_jurymast_v1_run_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2201,7 +2469,7 @@ func (x *DecideRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecideRunRequest.ProtoReflect.Descriptor instead.
 func (*DecideRunRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{18}
+	return file_jurymast_v1_run_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DecideRunRequest) GetName() string {
@@ -2232,12 +2500,18 @@ func (x *DecideRunRequest) GetExpectedRevision() int64 {
 	return 0
 }
 
+func (x *DecideRunRequest) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
+}
+
 var File_jurymast_v1_run_proto protoreflect.FileDescriptor
 
 const file_jurymast_v1_run_proto_rawDesc = "" +
 	"\n" +
-	"\x15jurymast/v1/run.proto\x12\vjurymast.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ajurymast/v1/detector.proto\"\x96\n" +
-	"\n" +
+	"\x15jurymast/v1/run.proto\x12\vjurymast.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ajurymast/v1/detector.proto\x1a\x19jurymast/v1/trigger.proto\"\x8f\v\n" +
 	"\x03Run\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\arunbook\x18\x02 \x01(\tR\arunbook\x12'\n" +
@@ -2278,13 +2552,17 @@ const file_jurymast_v1_run_proto_rawDesc = "" +
 	"\rrestored_time\x18\x1d \x01(\v2\x1a.google.protobuf.TimestampR\frestoredTime\x122\n" +
 	"\tend_state\x18\x1e \x01(\x0e2\x15.jurymast.v1.RunStateR\bendState\x12\x1f\n" +
 	"\vbreak_glass\x18\x1f \x01(\bR\n" +
-	"breakGlass\x1a=\n" +
+	"breakGlass\x12:\n" +
+	"\bincluded\x18  \x03(\v2\x1e.jurymast.v1.Run.IncludedEntryR\bincluded\x1a=\n" +
 	"\x0fParametersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"7\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a;\n" +
+	"\rIncludedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"7\n" +
 	"\x05Owner\x12\x18\n" +
 	"\asession\x18\x01 \x01(\tR\asession\x12\x14\n" +
-	"\x05token\x18\x02 \x01(\x03R\x05token\"\xcf\x05\n" +
+	"\x05token\x18\x02 \x01(\x03R\x05token\"\xf2\x06\n" +
 	"\aStepRun\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12,\n" +
@@ -2303,14 +2581,25 @@ const file_jurymast_v1_run_proto_rawDesc = "" +
 	"\x04undo\x18\r \x01(\v2\x11.jurymast.v1.UndoR\x04undo\x123\n" +
 	"\tdecisions\x18\x0e \x03(\v2\x15.jurymast.v1.DecisionR\tdecisions\x12;\n" +
 	"\vholds_since\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"holdsSince\x1a9\n" +
+	"holdsSince\x12\x16\n" +
+	"\x06parent\x18\x10 \x01(\tR\x06parent\x12.\n" +
+	"\aundoing\x18\x11 \x01(\v2\x14.jurymast.v1.UndoingR\aundoing\x12\x12\n" +
+	"\x04slow\x18\x12 \x01(\bR\x04slow\x12\x1b\n" +
+	"\twait_text\x18\x13 \x01(\tR\bwaitText\x12(\n" +
+	"\x04wait\x18\x14 \x01(\x0e2\x14.jurymast.v1.RunWaitR\x04wait\x1a9\n" +
 	"\vOutputEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"T\n" +
 	"\x04Undo\x12\x1a\n" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x1a\n" +
 	"\bqueueing\x18\x02 \x01(\bR\bqueueing\x12\x14\n" +
-	"\x05epoch\x18\x03 \x01(\x03R\x05epoch\"\x86\x01\n" +
+	"\x05epoch\x18\x03 \x01(\x03R\x05epoch\"\xe7\x01\n" +
+	"\aUndoing\x120\n" +
+	"\battempts\x18\x01 \x03(\v2\x14.jurymast.v1.AttemptR\battempts\x12#\n" +
+	"\rattempt_count\x18\x02 \x01(\x05R\fattemptCount\x127\n" +
+	"\twake_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bwakeTime\x126\n" +
+	"\bdeadline\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12\x14\n" +
+	"\x05error\x18\x05 \x01(\tR\x05error\"\x86\x01\n" +
 	"\bDecision\x12\x14\n" +
 	"\x05actor\x18\x01 \x01(\tR\x05actor\x12\x1a\n" +
 	"\bapproved\x18\x02 \x01(\bR\bapproved\x12\x18\n" +
@@ -2390,24 +2679,33 @@ const file_jurymast_v1_run_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x04name\x12\"\n" +
 	"\x06reason\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\x124\n" +
-	"\x11expected_revision\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x10expectedRevision\"\xcb\x01\n" +
+	"\x11expected_revision\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x10expectedRevision\"\xe9\x01\n" +
 	"\x10ResumeRunRequest\x12\x1b\n" +
 	"\x04name\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x04name\x12\"\n" +
 	"\x06reason\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\x124\n" +
 	"\x11expected_revision\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x10expectedRevision\x12@\n" +
-	"\aoutcome\x18\x04 \x01(\x0e2\x1c.jurymast.v1.OutcomeDecisionB\b\xbaH\x05\x82\x01\x02\x10\x01R\aoutcome\"\xa5\x01\n" +
+	"\aoutcome\x18\x04 \x01(\x0e2\x1c.jurymast.v1.OutcomeDecisionB\b\xbaH\x05\x82\x01\x02\x10\x01R\aoutcome\x12\x1c\n" +
+	"\x04step\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04step\"\xa6\x01\n" +
+	"\x0fSkipStepRequest\x12\x1b\n" +
+	"\x04name\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x04name\x12\x1c\n" +
+	"\x04step\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04step\x12\"\n" +
+	"\x06reason\x18\x03 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\x124\n" +
+	"\x11expected_revision\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x10expectedRevision\"\xa7\x01\n" +
+	"\x10RetryStepRequest\x12\x1b\n" +
+	"\x04name\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x04name\x12\x1c\n" +
+	"\x04step\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04step\x12\"\n" +
+	"\x06reason\x18\x03 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\x124\n" +
+	"\x11expected_revision\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x10expectedRevision\"\xc3\x01\n" +
 	"\x10DecideRunRequest\x12\x1b\n" +
 	"\x04name\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x04name\x12\x18\n" +
 	"\aapprove\x18\x02 \x01(\bR\aapprove\x12$\n" +
 	"\acomment\x18\x03 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\acomment\x124\n" +
-	"\x11expected_revision\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x10expectedRevision*`\n" +
-	"\aRunMode\x12\x18\n" +
-	"\x14RUN_MODE_UNSPECIFIED\x10\x00\x12\x11\n" +
-	"\rRUN_MODE_LIVE\x10\x01\x12\x12\n" +
-	"\x0eRUN_MODE_DRILL\x10\x02\x12\x14\n" +
-	"\x10RUN_MODE_DRY_RUN\x10\x03*\xd0\x01\n" +
+	"\x11expected_revision\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x10expectedRevision\x12\x1c\n" +
+	"\x04step\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04step*\xd0\x01\n" +
 	"\bRunState\x12\x19\n" +
 	"\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11RUN_STATE_RUNNING\x10\x01\x12\x15\n" +
@@ -2440,7 +2738,7 @@ const file_jurymast_v1_run_proto_rawDesc = "" +
 	"\x14ATTEMPT_STATE_INTENT\x10\x01\x12\x1b\n" +
 	"\x17ATTEMPT_STATE_SUCCEEDED\x10\x02\x12\x18\n" +
 	"\x14ATTEMPT_STATE_FAILED\x10\x03\x12\x19\n" +
-	"\x15ATTEMPT_STATE_UNKNOWN\x10\x04*\xb2\x05\n" +
+	"\x15ATTEMPT_STATE_UNKNOWN\x10\x04*\xb8\a\n" +
 	"\fRunEventKind\x12\x1e\n" +
 	"\x1aRUN_EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16RUN_EVENT_KIND_CREATED\x10\x01\x12\x1a\n" +
@@ -2463,12 +2761,20 @@ const file_jurymast_v1_run_proto_rawDesc = "" +
 	"\x1bRUN_EVENT_KIND_COMPENSATING\x10\x11\x12\x18\n" +
 	"\x14RUN_EVENT_KIND_ENDED\x10\x12\x12#\n" +
 	"\x1fRUN_EVENT_KIND_CANDIDATE_FAILED\x10\x13\x12$\n" +
-	" RUN_EVENT_KIND_CONDITION_CHANGED\x10\x14*\x8d\x01\n" +
+	" RUN_EVENT_KIND_CONDITION_CHANGED\x10\x14\x12 \n" +
+	"\x1cRUN_EVENT_KIND_STEP_CANCELED\x10\x15\x12\x1c\n" +
+	"\x18RUN_EVENT_KIND_STEP_SLOW\x10\x16\x12\"\n" +
+	"\x1eRUN_EVENT_KIND_RETRY_REQUESTED\x10\x17\x12\x1c\n" +
+	"\x18RUN_EVENT_KIND_ESCALATED\x10\x18\x12\x1a\n" +
+	"\x16RUN_EVENT_KIND_CHECKED\x10\x19\x12\x1e\n" +
+	"\x1aRUN_EVENT_KIND_UNDO_INTENT\x10\x1a\x12&\n" +
+	"\"RUN_EVENT_KIND_UNDO_ATTEMPT_FAILED\x10\x1b\x12\x1e\n" +
+	"\x1aRUN_EVENT_KIND_UNDO_FAILED\x10\x1c*\x8d\x01\n" +
 	"\x0fOutcomeDecision\x12 \n" +
 	"\x1cOUTCOME_DECISION_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aOUTCOME_DECISION_SUCCEEDED\x10\x01\x12\x1b\n" +
 	"\x17OUTCOME_DECISION_FAILED\x10\x02\x12\x1b\n" +
-	"\x17OUTCOME_DECISION_REPEAT\x10\x032\xe7\x06\n" +
+	"\x17OUTCOME_DECISION_REPEAT\x10\x032\xa4\b\n" +
 	"\n" +
 	"RunService\x12O\n" +
 	"\bStartRun\x12\x1c.jurymast.v1.StartRunRequest\x1a\x10.jurymast.v1.Run\"\x13\x82\xd3\xe4\x93\x02\r:\x01*\"\b/v1/runs\x12O\n" +
@@ -2479,7 +2785,9 @@ const file_jurymast_v1_run_proto_rawDesc = "" +
 	"\rListRunEvents\x12!.jurymast.v1.ListRunEventsRequest\x1a\".jurymast.v1.ListRunEventsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/runs/{run}/events\x12_\n" +
 	"\tCancelRun\x12\x1d.jurymast.v1.CancelRunRequest\x1a\x10.jurymast.v1.Run\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/runs/{name}:cancel\x12\\\n" +
 	"\bPauseRun\x12\x1c.jurymast.v1.PauseRunRequest\x1a\x10.jurymast.v1.Run\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/runs/{name}:pause\x12_\n" +
-	"\tResumeRun\x12\x1d.jurymast.v1.ResumeRunRequest\x1a\x10.jurymast.v1.Run\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/runs/{name}:resume\x12_\n" +
+	"\tResumeRun\x12\x1d.jurymast.v1.ResumeRunRequest\x1a\x10.jurymast.v1.Run\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/runs/{name}:resume\x12[\n" +
+	"\bSkipStep\x12\x1c.jurymast.v1.SkipStepRequest\x1a\x10.jurymast.v1.Run\"\x1f\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/runs/{name}:skip\x12^\n" +
+	"\tRetryStep\x12\x1d.jurymast.v1.RetryStepRequest\x1a\x10.jurymast.v1.Run\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/runs/{name}:retry\x12_\n" +
 	"\tDecideRun\x12\x1d.jurymast.v1.DecideRunRequest\x1a\x10.jurymast.v1.Run\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/runs/{name}:decideB;Z9github.com/jurymast/jurymast/proto/jurymast/v1;jurymastv1b\x06proto3"
 
 var (
@@ -2494,20 +2802,20 @@ func file_jurymast_v1_run_proto_rawDescGZIP() []byte {
 	return file_jurymast_v1_run_proto_rawDescData
 }
 
-var file_jurymast_v1_run_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_jurymast_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_jurymast_v1_run_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_jurymast_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_jurymast_v1_run_proto_goTypes = []any{
-	(RunMode)(0),                  // 0: jurymast.v1.RunMode
-	(RunState)(0),                 // 1: jurymast.v1.RunState
-	(RunWait)(0),                  // 2: jurymast.v1.RunWait
-	(StepState)(0),                // 3: jurymast.v1.StepState
-	(AttemptState)(0),             // 4: jurymast.v1.AttemptState
-	(RunEventKind)(0),             // 5: jurymast.v1.RunEventKind
-	(OutcomeDecision)(0),          // 6: jurymast.v1.OutcomeDecision
-	(*Run)(nil),                   // 7: jurymast.v1.Run
-	(*Owner)(nil),                 // 8: jurymast.v1.Owner
-	(*StepRun)(nil),               // 9: jurymast.v1.StepRun
-	(*Undo)(nil),                  // 10: jurymast.v1.Undo
+	(RunState)(0),                 // 0: jurymast.v1.RunState
+	(RunWait)(0),                  // 1: jurymast.v1.RunWait
+	(StepState)(0),                // 2: jurymast.v1.StepState
+	(AttemptState)(0),             // 3: jurymast.v1.AttemptState
+	(RunEventKind)(0),             // 4: jurymast.v1.RunEventKind
+	(OutcomeDecision)(0),          // 5: jurymast.v1.OutcomeDecision
+	(*Run)(nil),                   // 6: jurymast.v1.Run
+	(*Owner)(nil),                 // 7: jurymast.v1.Owner
+	(*StepRun)(nil),               // 8: jurymast.v1.StepRun
+	(*Undo)(nil),                  // 9: jurymast.v1.Undo
+	(*Undoing)(nil),               // 10: jurymast.v1.Undoing
 	(*Decision)(nil),              // 11: jurymast.v1.Decision
 	(*Attempt)(nil),               // 12: jurymast.v1.Attempt
 	(*RunEvent)(nil),              // 13: jurymast.v1.RunEvent
@@ -2522,75 +2830,89 @@ var file_jurymast_v1_run_proto_goTypes = []any{
 	(*CancelRunRequest)(nil),      // 22: jurymast.v1.CancelRunRequest
 	(*PauseRunRequest)(nil),       // 23: jurymast.v1.PauseRunRequest
 	(*ResumeRunRequest)(nil),      // 24: jurymast.v1.ResumeRunRequest
-	(*DecideRunRequest)(nil),      // 25: jurymast.v1.DecideRunRequest
-	nil,                           // 26: jurymast.v1.Run.ParametersEntry
-	nil,                           // 27: jurymast.v1.StepRun.OutputEntry
-	nil,                           // 28: jurymast.v1.RunEvent.DetailsEntry
-	nil,                           // 29: jurymast.v1.StartRunRequest.ParametersEntry
-	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
-	(WatchEvent)(0),               // 31: jurymast.v1.WatchEvent
+	(*SkipStepRequest)(nil),       // 25: jurymast.v1.SkipStepRequest
+	(*RetryStepRequest)(nil),      // 26: jurymast.v1.RetryStepRequest
+	(*DecideRunRequest)(nil),      // 27: jurymast.v1.DecideRunRequest
+	nil,                           // 28: jurymast.v1.Run.ParametersEntry
+	nil,                           // 29: jurymast.v1.Run.IncludedEntry
+	nil,                           // 30: jurymast.v1.StepRun.OutputEntry
+	nil,                           // 31: jurymast.v1.RunEvent.DetailsEntry
+	nil,                           // 32: jurymast.v1.StartRunRequest.ParametersEntry
+	(RunMode)(0),                  // 33: jurymast.v1.RunMode
+	(*timestamppb.Timestamp)(nil), // 34: google.protobuf.Timestamp
+	(WatchEvent)(0),               // 35: jurymast.v1.WatchEvent
 }
 var file_jurymast_v1_run_proto_depIdxs = []int32{
-	0,  // 0: jurymast.v1.Run.mode:type_name -> jurymast.v1.RunMode
-	1,  // 1: jurymast.v1.Run.state:type_name -> jurymast.v1.RunState
-	2,  // 2: jurymast.v1.Run.wait:type_name -> jurymast.v1.RunWait
-	26, // 3: jurymast.v1.Run.parameters:type_name -> jurymast.v1.Run.ParametersEntry
-	9,  // 4: jurymast.v1.Run.steps:type_name -> jurymast.v1.StepRun
-	30, // 5: jurymast.v1.Run.create_time:type_name -> google.protobuf.Timestamp
-	30, // 6: jurymast.v1.Run.onset:type_name -> google.protobuf.Timestamp
-	30, // 7: jurymast.v1.Run.end_time:type_name -> google.protobuf.Timestamp
-	30, // 8: jurymast.v1.Run.deadline:type_name -> google.protobuf.Timestamp
-	30, // 9: jurymast.v1.Run.wait_since:type_name -> google.protobuf.Timestamp
-	8,  // 10: jurymast.v1.Run.owner:type_name -> jurymast.v1.Owner
-	30, // 11: jurymast.v1.Run.restored_time:type_name -> google.protobuf.Timestamp
-	1,  // 12: jurymast.v1.Run.end_state:type_name -> jurymast.v1.RunState
-	3,  // 13: jurymast.v1.StepRun.state:type_name -> jurymast.v1.StepState
-	12, // 14: jurymast.v1.StepRun.attempts:type_name -> jurymast.v1.Attempt
-	27, // 15: jurymast.v1.StepRun.output:type_name -> jurymast.v1.StepRun.OutputEntry
-	30, // 16: jurymast.v1.StepRun.start_time:type_name -> google.protobuf.Timestamp
-	30, // 17: jurymast.v1.StepRun.end_time:type_name -> google.protobuf.Timestamp
-	30, // 18: jurymast.v1.StepRun.wake_time:type_name -> google.protobuf.Timestamp
-	30, // 19: jurymast.v1.StepRun.deadline:type_name -> google.protobuf.Timestamp
-	10, // 20: jurymast.v1.StepRun.undo:type_name -> jurymast.v1.Undo
-	11, // 21: jurymast.v1.StepRun.decisions:type_name -> jurymast.v1.Decision
-	30, // 22: jurymast.v1.StepRun.holds_since:type_name -> google.protobuf.Timestamp
-	30, // 23: jurymast.v1.Decision.time:type_name -> google.protobuf.Timestamp
-	30, // 24: jurymast.v1.Attempt.start_time:type_name -> google.protobuf.Timestamp
-	30, // 25: jurymast.v1.Attempt.end_time:type_name -> google.protobuf.Timestamp
-	4,  // 26: jurymast.v1.Attempt.state:type_name -> jurymast.v1.AttemptState
-	30, // 27: jurymast.v1.RunEvent.time:type_name -> google.protobuf.Timestamp
-	5,  // 28: jurymast.v1.RunEvent.kind:type_name -> jurymast.v1.RunEventKind
-	28, // 29: jurymast.v1.RunEvent.details:type_name -> jurymast.v1.RunEvent.DetailsEntry
-	29, // 30: jurymast.v1.StartRunRequest.parameters:type_name -> jurymast.v1.StartRunRequest.ParametersEntry
-	0,  // 31: jurymast.v1.StartRunRequest.mode:type_name -> jurymast.v1.RunMode
-	7,  // 32: jurymast.v1.ListRunsResponse.runs:type_name -> jurymast.v1.Run
-	31, // 33: jurymast.v1.WatchRunsResponse.event:type_name -> jurymast.v1.WatchEvent
-	7,  // 34: jurymast.v1.WatchRunsResponse.run:type_name -> jurymast.v1.Run
-	13, // 35: jurymast.v1.ListRunEventsResponse.events:type_name -> jurymast.v1.RunEvent
-	6,  // 36: jurymast.v1.ResumeRunRequest.outcome:type_name -> jurymast.v1.OutcomeDecision
-	14, // 37: jurymast.v1.RunService.StartRun:input_type -> jurymast.v1.StartRunRequest
-	15, // 38: jurymast.v1.RunService.GetRun:input_type -> jurymast.v1.GetRunRequest
-	16, // 39: jurymast.v1.RunService.ListRuns:input_type -> jurymast.v1.ListRunsRequest
-	18, // 40: jurymast.v1.RunService.WatchRuns:input_type -> jurymast.v1.WatchRunsRequest
-	20, // 41: jurymast.v1.RunService.ListRunEvents:input_type -> jurymast.v1.ListRunEventsRequest
-	22, // 42: jurymast.v1.RunService.CancelRun:input_type -> jurymast.v1.CancelRunRequest
-	23, // 43: jurymast.v1.RunService.PauseRun:input_type -> jurymast.v1.PauseRunRequest
-	24, // 44: jurymast.v1.RunService.ResumeRun:input_type -> jurymast.v1.ResumeRunRequest
-	25, // 45: jurymast.v1.RunService.DecideRun:input_type -> jurymast.v1.DecideRunRequest
-	7,  // 46: jurymast.v1.RunService.StartRun:output_type -> jurymast.v1.Run
-	7,  // 47: jurymast.v1.RunService.GetRun:output_type -> jurymast.v1.Run
-	17, // 48: jurymast.v1.RunService.ListRuns:output_type -> jurymast.v1.ListRunsResponse
-	19, // 49: jurymast.v1.RunService.WatchRuns:output_type -> jurymast.v1.WatchRunsResponse
-	21, // 50: jurymast.v1.RunService.ListRunEvents:output_type -> jurymast.v1.ListRunEventsResponse
-	7,  // 51: jurymast.v1.RunService.CancelRun:output_type -> jurymast.v1.Run
-	7,  // 52: jurymast.v1.RunService.PauseRun:output_type -> jurymast.v1.Run
-	7,  // 53: jurymast.v1.RunService.ResumeRun:output_type -> jurymast.v1.Run
-	7,  // 54: jurymast.v1.RunService.DecideRun:output_type -> jurymast.v1.Run
-	46, // [46:55] is the sub-list for method output_type
-	37, // [37:46] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	33, // 0: jurymast.v1.Run.mode:type_name -> jurymast.v1.RunMode
+	0,  // 1: jurymast.v1.Run.state:type_name -> jurymast.v1.RunState
+	1,  // 2: jurymast.v1.Run.wait:type_name -> jurymast.v1.RunWait
+	28, // 3: jurymast.v1.Run.parameters:type_name -> jurymast.v1.Run.ParametersEntry
+	8,  // 4: jurymast.v1.Run.steps:type_name -> jurymast.v1.StepRun
+	34, // 5: jurymast.v1.Run.create_time:type_name -> google.protobuf.Timestamp
+	34, // 6: jurymast.v1.Run.onset:type_name -> google.protobuf.Timestamp
+	34, // 7: jurymast.v1.Run.end_time:type_name -> google.protobuf.Timestamp
+	34, // 8: jurymast.v1.Run.deadline:type_name -> google.protobuf.Timestamp
+	34, // 9: jurymast.v1.Run.wait_since:type_name -> google.protobuf.Timestamp
+	7,  // 10: jurymast.v1.Run.owner:type_name -> jurymast.v1.Owner
+	34, // 11: jurymast.v1.Run.restored_time:type_name -> google.protobuf.Timestamp
+	0,  // 12: jurymast.v1.Run.end_state:type_name -> jurymast.v1.RunState
+	29, // 13: jurymast.v1.Run.included:type_name -> jurymast.v1.Run.IncludedEntry
+	2,  // 14: jurymast.v1.StepRun.state:type_name -> jurymast.v1.StepState
+	12, // 15: jurymast.v1.StepRun.attempts:type_name -> jurymast.v1.Attempt
+	30, // 16: jurymast.v1.StepRun.output:type_name -> jurymast.v1.StepRun.OutputEntry
+	34, // 17: jurymast.v1.StepRun.start_time:type_name -> google.protobuf.Timestamp
+	34, // 18: jurymast.v1.StepRun.end_time:type_name -> google.protobuf.Timestamp
+	34, // 19: jurymast.v1.StepRun.wake_time:type_name -> google.protobuf.Timestamp
+	34, // 20: jurymast.v1.StepRun.deadline:type_name -> google.protobuf.Timestamp
+	9,  // 21: jurymast.v1.StepRun.undo:type_name -> jurymast.v1.Undo
+	11, // 22: jurymast.v1.StepRun.decisions:type_name -> jurymast.v1.Decision
+	34, // 23: jurymast.v1.StepRun.holds_since:type_name -> google.protobuf.Timestamp
+	10, // 24: jurymast.v1.StepRun.undoing:type_name -> jurymast.v1.Undoing
+	1,  // 25: jurymast.v1.StepRun.wait:type_name -> jurymast.v1.RunWait
+	12, // 26: jurymast.v1.Undoing.attempts:type_name -> jurymast.v1.Attempt
+	34, // 27: jurymast.v1.Undoing.wake_time:type_name -> google.protobuf.Timestamp
+	34, // 28: jurymast.v1.Undoing.deadline:type_name -> google.protobuf.Timestamp
+	34, // 29: jurymast.v1.Decision.time:type_name -> google.protobuf.Timestamp
+	34, // 30: jurymast.v1.Attempt.start_time:type_name -> google.protobuf.Timestamp
+	34, // 31: jurymast.v1.Attempt.end_time:type_name -> google.protobuf.Timestamp
+	3,  // 32: jurymast.v1.Attempt.state:type_name -> jurymast.v1.AttemptState
+	34, // 33: jurymast.v1.RunEvent.time:type_name -> google.protobuf.Timestamp
+	4,  // 34: jurymast.v1.RunEvent.kind:type_name -> jurymast.v1.RunEventKind
+	31, // 35: jurymast.v1.RunEvent.details:type_name -> jurymast.v1.RunEvent.DetailsEntry
+	32, // 36: jurymast.v1.StartRunRequest.parameters:type_name -> jurymast.v1.StartRunRequest.ParametersEntry
+	33, // 37: jurymast.v1.StartRunRequest.mode:type_name -> jurymast.v1.RunMode
+	6,  // 38: jurymast.v1.ListRunsResponse.runs:type_name -> jurymast.v1.Run
+	35, // 39: jurymast.v1.WatchRunsResponse.event:type_name -> jurymast.v1.WatchEvent
+	6,  // 40: jurymast.v1.WatchRunsResponse.run:type_name -> jurymast.v1.Run
+	13, // 41: jurymast.v1.ListRunEventsResponse.events:type_name -> jurymast.v1.RunEvent
+	5,  // 42: jurymast.v1.ResumeRunRequest.outcome:type_name -> jurymast.v1.OutcomeDecision
+	14, // 43: jurymast.v1.RunService.StartRun:input_type -> jurymast.v1.StartRunRequest
+	15, // 44: jurymast.v1.RunService.GetRun:input_type -> jurymast.v1.GetRunRequest
+	16, // 45: jurymast.v1.RunService.ListRuns:input_type -> jurymast.v1.ListRunsRequest
+	18, // 46: jurymast.v1.RunService.WatchRuns:input_type -> jurymast.v1.WatchRunsRequest
+	20, // 47: jurymast.v1.RunService.ListRunEvents:input_type -> jurymast.v1.ListRunEventsRequest
+	22, // 48: jurymast.v1.RunService.CancelRun:input_type -> jurymast.v1.CancelRunRequest
+	23, // 49: jurymast.v1.RunService.PauseRun:input_type -> jurymast.v1.PauseRunRequest
+	24, // 50: jurymast.v1.RunService.ResumeRun:input_type -> jurymast.v1.ResumeRunRequest
+	25, // 51: jurymast.v1.RunService.SkipStep:input_type -> jurymast.v1.SkipStepRequest
+	26, // 52: jurymast.v1.RunService.RetryStep:input_type -> jurymast.v1.RetryStepRequest
+	27, // 53: jurymast.v1.RunService.DecideRun:input_type -> jurymast.v1.DecideRunRequest
+	6,  // 54: jurymast.v1.RunService.StartRun:output_type -> jurymast.v1.Run
+	6,  // 55: jurymast.v1.RunService.GetRun:output_type -> jurymast.v1.Run
+	17, // 56: jurymast.v1.RunService.ListRuns:output_type -> jurymast.v1.ListRunsResponse
+	19, // 57: jurymast.v1.RunService.WatchRuns:output_type -> jurymast.v1.WatchRunsResponse
+	21, // 58: jurymast.v1.RunService.ListRunEvents:output_type -> jurymast.v1.ListRunEventsResponse
+	6,  // 59: jurymast.v1.RunService.CancelRun:output_type -> jurymast.v1.Run
+	6,  // 60: jurymast.v1.RunService.PauseRun:output_type -> jurymast.v1.Run
+	6,  // 61: jurymast.v1.RunService.ResumeRun:output_type -> jurymast.v1.Run
+	6,  // 62: jurymast.v1.RunService.SkipStep:output_type -> jurymast.v1.Run
+	6,  // 63: jurymast.v1.RunService.RetryStep:output_type -> jurymast.v1.Run
+	6,  // 64: jurymast.v1.RunService.DecideRun:output_type -> jurymast.v1.Run
+	54, // [54:65] is the sub-list for method output_type
+	43, // [43:54] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_jurymast_v1_run_proto_init() }
@@ -2599,13 +2921,14 @@ func file_jurymast_v1_run_proto_init() {
 		return
 	}
 	file_jurymast_v1_detector_proto_init()
+	file_jurymast_v1_trigger_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jurymast_v1_run_proto_rawDesc), len(file_jurymast_v1_run_proto_rawDesc)),
-			NumEnums:      7,
-			NumMessages:   23,
+			NumEnums:      6,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

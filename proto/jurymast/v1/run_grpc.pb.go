@@ -27,6 +27,8 @@ const (
 	RunService_CancelRun_FullMethodName     = "/jurymast.v1.RunService/CancelRun"
 	RunService_PauseRun_FullMethodName      = "/jurymast.v1.RunService/PauseRun"
 	RunService_ResumeRun_FullMethodName     = "/jurymast.v1.RunService/ResumeRun"
+	RunService_SkipStep_FullMethodName      = "/jurymast.v1.RunService/SkipStep"
+	RunService_RetryStep_FullMethodName     = "/jurymast.v1.RunService/RetryStep"
 	RunService_DecideRun_FullMethodName     = "/jurymast.v1.RunService/DecideRun"
 )
 
@@ -53,6 +55,12 @@ type RunServiceClient interface {
 	PauseRun(ctx context.Context, in *PauseRunRequest, opts ...grpc.CallOption) (*Run, error)
 	// ResumeRun lets a paused run go on.
 	ResumeRun(ctx context.Context, in *ResumeRunRequest, opts ...grpc.CallOption) (*Run, error)
+	// SkipStep has a run go on without a step that waits for a human, waits before its next attempt, or waits for a time or
+	// a condition.
+	SkipStep(ctx context.Context, in *SkipStepRequest, opts ...grpc.CallOption) (*Run, error)
+	// RetryStep makes the next attempt of a step at once: one that failed and waits for a human begins anew, one that
+	// waits before its next attempt waits no longer.
+	RetryStep(ctx context.Context, in *RetryStepRequest, opts ...grpc.CallOption) (*Run, error)
 	// DecideRun answers what a run asks: approve or reject.
 	DecideRun(ctx context.Context, in *DecideRunRequest, opts ...grpc.CallOption) (*Run, error)
 }
@@ -154,6 +162,26 @@ func (c *runServiceClient) ResumeRun(ctx context.Context, in *ResumeRunRequest, 
 	return out, nil
 }
 
+func (c *runServiceClient) SkipStep(ctx context.Context, in *SkipStepRequest, opts ...grpc.CallOption) (*Run, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Run)
+	err := c.cc.Invoke(ctx, RunService_SkipStep_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *runServiceClient) RetryStep(ctx context.Context, in *RetryStepRequest, opts ...grpc.CallOption) (*Run, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Run)
+	err := c.cc.Invoke(ctx, RunService_RetryStep_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *runServiceClient) DecideRun(ctx context.Context, in *DecideRunRequest, opts ...grpc.CallOption) (*Run, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Run)
@@ -187,6 +215,12 @@ type RunServiceServer interface {
 	PauseRun(context.Context, *PauseRunRequest) (*Run, error)
 	// ResumeRun lets a paused run go on.
 	ResumeRun(context.Context, *ResumeRunRequest) (*Run, error)
+	// SkipStep has a run go on without a step that waits for a human, waits before its next attempt, or waits for a time or
+	// a condition.
+	SkipStep(context.Context, *SkipStepRequest) (*Run, error)
+	// RetryStep makes the next attempt of a step at once: one that failed and waits for a human begins anew, one that
+	// waits before its next attempt waits no longer.
+	RetryStep(context.Context, *RetryStepRequest) (*Run, error)
 	// DecideRun answers what a run asks: approve or reject.
 	DecideRun(context.Context, *DecideRunRequest) (*Run, error)
 	mustEmbedUnimplementedRunServiceServer()
@@ -222,6 +256,12 @@ func (UnimplementedRunServiceServer) PauseRun(context.Context, *PauseRunRequest)
 }
 func (UnimplementedRunServiceServer) ResumeRun(context.Context, *ResumeRunRequest) (*Run, error) {
 	return nil, status.Error(codes.Unimplemented, "method ResumeRun not implemented")
+}
+func (UnimplementedRunServiceServer) SkipStep(context.Context, *SkipStepRequest) (*Run, error) {
+	return nil, status.Error(codes.Unimplemented, "method SkipStep not implemented")
+}
+func (UnimplementedRunServiceServer) RetryStep(context.Context, *RetryStepRequest) (*Run, error) {
+	return nil, status.Error(codes.Unimplemented, "method RetryStep not implemented")
 }
 func (UnimplementedRunServiceServer) DecideRun(context.Context, *DecideRunRequest) (*Run, error) {
 	return nil, status.Error(codes.Unimplemented, "method DecideRun not implemented")
@@ -384,6 +424,42 @@ func _RunService_ResumeRun_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RunService_SkipStep_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SkipStepRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RunServiceServer).SkipStep(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RunService_SkipStep_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RunServiceServer).SkipStep(ctx, req.(*SkipStepRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RunService_RetryStep_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RetryStepRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RunServiceServer).RetryStep(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RunService_RetryStep_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RunServiceServer).RetryStep(ctx, req.(*RetryStepRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RunService_DecideRun_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DecideRunRequest)
 	if err := dec(in); err != nil {
@@ -436,6 +512,14 @@ var RunService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ResumeRun",
 			Handler:    _RunService_ResumeRun_Handler,
+		},
+		{
+			MethodName: "SkipStep",
+			Handler:    _RunService_SkipStep_Handler,
+		},
+		{
+			MethodName: "RetryStep",
+			Handler:    _RunService_RetryStep_Handler,
 		},
 		{
 			MethodName: "DecideRun",

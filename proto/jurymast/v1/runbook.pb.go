@@ -139,6 +139,75 @@ func (AutomationLevel) EnumDescriptor() ([]byte, []int) {
 	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{1}
 }
 
+// ParameterType says what a value of a parameter must look like.
+type ParameterType int32
+
+const (
+	// The default: any text.
+	ParameterType_PARAMETER_TYPE_UNSPECIFIED ParameterType = 0
+	// Any text.
+	ParameterType_PARAMETER_TYPE_STRING ParameterType = 1
+	// A whole number, as 64 bits hold it. An int in conditions.
+	ParameterType_PARAMETER_TYPE_INTEGER ParameterType = 2
+	// A number. A double in conditions.
+	ParameterType_PARAMETER_TYPE_NUMBER ParameterType = 3
+	// `true` or `false`. A bool in conditions.
+	ParameterType_PARAMETER_TYPE_BOOLEAN ParameterType = 4
+	// A duration, e.g. `90s` or `2h`. A duration in conditions.
+	ParameterType_PARAMETER_TYPE_DURATION ParameterType = 5
+	// A provider of the run's service. A string in conditions.
+	ParameterType_PARAMETER_TYPE_PROVIDER ParameterType = 6
+)
+
+// Enum value maps for ParameterType.
+var (
+	ParameterType_name = map[int32]string{
+		0: "PARAMETER_TYPE_UNSPECIFIED",
+		1: "PARAMETER_TYPE_STRING",
+		2: "PARAMETER_TYPE_INTEGER",
+		3: "PARAMETER_TYPE_NUMBER",
+		4: "PARAMETER_TYPE_BOOLEAN",
+		5: "PARAMETER_TYPE_DURATION",
+		6: "PARAMETER_TYPE_PROVIDER",
+	}
+	ParameterType_value = map[string]int32{
+		"PARAMETER_TYPE_UNSPECIFIED": 0,
+		"PARAMETER_TYPE_STRING":      1,
+		"PARAMETER_TYPE_INTEGER":     2,
+		"PARAMETER_TYPE_NUMBER":      3,
+		"PARAMETER_TYPE_BOOLEAN":     4,
+		"PARAMETER_TYPE_DURATION":    5,
+		"PARAMETER_TYPE_PROVIDER":    6,
+	}
+)
+
+func (x ParameterType) Enum() *ParameterType {
+	p := new(ParameterType)
+	*p = x
+	return p
+}
+
+func (x ParameterType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ParameterType) Descriptor() protoreflect.EnumDescriptor {
+	return file_jurymast_v1_runbook_proto_enumTypes[2].Descriptor()
+}
+
+func (ParameterType) Type() protoreflect.EnumType {
+	return &file_jurymast_v1_runbook_proto_enumTypes[2]
+}
+
+func (x ParameterType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ParameterType.Descriptor instead.
+func (ParameterType) EnumDescriptor() ([]byte, []int) {
+	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{2}
+}
+
 // Runbook is a versioned plan.
 type Runbook struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -160,6 +229,8 @@ type Runbook struct {
 	Parameters map[string]*Parameter `protobuf:"bytes,8,rep,name=parameters,proto3" json:"parameters,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// How long a run may act, waits for humans not counted. Absent: 24 h.
 	Timeout *durationpb.Duration `protobuf:"bytes,9,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// Who is told when a run waits for a human and nobody answers.
+	Escalation *Escalation `protobuf:"bytes,11,opt,name=escalation,proto3" json:"escalation,omitempty"`
 	// The steps, in order.
 	Steps []*Step `protobuf:"bytes,10,rep,name=steps,proto3" json:"steps,omitempty"`
 	// Number of this revision: 1 for the first, one more with every change.
@@ -263,6 +334,13 @@ func (x *Runbook) GetParameters() map[string]*Parameter {
 func (x *Runbook) GetTimeout() *durationpb.Duration {
 	if x != nil {
 		return x.Timeout
+	}
+	return nil
+}
+
+func (x *Runbook) GetEscalation() *Escalation {
+	if x != nil {
+		return x.Escalation
 	}
 	return nil
 }
@@ -465,7 +543,10 @@ type Guards struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Time after the end of a run of this runbook that acted on the same service, before it starts by itself again.
 	// Absent: 5 min.
-	Cooldown      *durationpb.Duration `protobuf:"bytes,1,opt,name=cooldown,proto3" json:"cooldown,omitempty"`
+	Cooldown *durationpb.Duration `protobuf:"bytes,1,opt,name=cooldown,proto3" json:"cooldown,omitempty"`
+	// Longest cooldown: when the same disaster comes back right after a cooldown, the next one is twice as long, up to
+	// this. Absent: 2 h, or `cooldown` when that is longer.
+	CooldownMax   *durationpb.Duration `protobuf:"bytes,2,opt,name=cooldown_max,json=cooldownMax,proto3" json:"cooldown_max,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -507,6 +588,68 @@ func (x *Guards) GetCooldown() *durationpb.Duration {
 	return nil
 }
 
+func (x *Guards) GetCooldownMax() *durationpb.Duration {
+	if x != nil {
+		return x.CooldownMax
+	}
+	return nil
+}
+
+// Escalation says who is told when a run waits for a human and nobody answers.
+type Escalation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Channels that are told.
+	Channels []string `protobuf:"bytes,1,rep,name=channels,proto3" json:"channels,omitempty"`
+	// How long nobody may answer; again after as long each time. Absent: 15 min.
+	After         *durationpb.Duration `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Escalation) Reset() {
+	*x = Escalation{}
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Escalation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Escalation) ProtoMessage() {}
+
+func (x *Escalation) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Escalation.ProtoReflect.Descriptor instead.
+func (*Escalation) Descriptor() ([]byte, []int) {
+	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Escalation) GetChannels() []string {
+	if x != nil {
+		return x.Channels
+	}
+	return nil
+}
+
+func (x *Escalation) GetAfter() *durationpb.Duration {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
 // Parameter is a value a start may give.
 type Parameter struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -515,14 +658,18 @@ type Parameter struct {
 	// Value when none is given.
 	Default string `protobuf:"bytes,2,opt,name=default,proto3" json:"default,omitempty"`
 	// A start must give it.
-	Required      bool `protobuf:"varint,3,opt,name=required,proto3" json:"required,omitempty"`
+	Required bool `protobuf:"varint,3,opt,name=required,proto3" json:"required,omitempty"`
+	// What its values look like.
+	Type ParameterType `protobuf:"varint,4,opt,name=type,proto3,enum=jurymast.v1.ParameterType" json:"type,omitempty"`
+	// The only values allowed. Empty: all of its type.
+	OneOf         []string `protobuf:"bytes,5,rep,name=one_of,json=oneOf,proto3" json:"one_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Parameter) Reset() {
 	*x = Parameter{}
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[5]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -534,7 +681,7 @@ func (x *Parameter) String() string {
 func (*Parameter) ProtoMessage() {}
 
 func (x *Parameter) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[5]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -547,7 +694,7 @@ func (x *Parameter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Parameter.ProtoReflect.Descriptor instead.
 func (*Parameter) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{5}
+	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Parameter) GetDescription() string {
@@ -571,6 +718,20 @@ func (x *Parameter) GetRequired() bool {
 	return false
 }
 
+func (x *Parameter) GetType() ParameterType {
+	if x != nil {
+		return x.Type
+	}
+	return ParameterType_PARAMETER_TYPE_UNSPECIFIED
+}
+
+func (x *Parameter) GetOneOf() []string {
+	if x != nil {
+		return x.OneOf
+	}
+	return nil
+}
+
 // ApplyRunbookRequest asks to store a runbook.
 type ApplyRunbookRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -588,7 +749,7 @@ type ApplyRunbookRequest struct {
 
 func (x *ApplyRunbookRequest) Reset() {
 	*x = ApplyRunbookRequest{}
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[6]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -600,7 +761,7 @@ func (x *ApplyRunbookRequest) String() string {
 func (*ApplyRunbookRequest) ProtoMessage() {}
 
 func (x *ApplyRunbookRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[6]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -613,7 +774,7 @@ func (x *ApplyRunbookRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRunbookRequest.ProtoReflect.Descriptor instead.
 func (*ApplyRunbookRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{6}
+	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ApplyRunbookRequest) GetRunbook() *Runbook {
@@ -657,7 +818,7 @@ type ApplyRunbookResponse struct {
 
 func (x *ApplyRunbookResponse) Reset() {
 	*x = ApplyRunbookResponse{}
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[7]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -669,7 +830,7 @@ func (x *ApplyRunbookResponse) String() string {
 func (*ApplyRunbookResponse) ProtoMessage() {}
 
 func (x *ApplyRunbookResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[7]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -682,7 +843,7 @@ func (x *ApplyRunbookResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRunbookResponse.ProtoReflect.Descriptor instead.
 func (*ApplyRunbookResponse) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{7}
+	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ApplyRunbookResponse) GetRunbook() *Runbook {
@@ -712,7 +873,7 @@ type GetRunbookRequest struct {
 
 func (x *GetRunbookRequest) Reset() {
 	*x = GetRunbookRequest{}
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[8]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -724,7 +885,7 @@ func (x *GetRunbookRequest) String() string {
 func (*GetRunbookRequest) ProtoMessage() {}
 
 func (x *GetRunbookRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[8]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -737,7 +898,7 @@ func (x *GetRunbookRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunbookRequest.ProtoReflect.Descriptor instead.
 func (*GetRunbookRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{8}
+	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetRunbookRequest) GetName() string {
@@ -767,7 +928,7 @@ type ListRunbooksRequest struct {
 
 func (x *ListRunbooksRequest) Reset() {
 	*x = ListRunbooksRequest{}
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[9]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -779,7 +940,7 @@ func (x *ListRunbooksRequest) String() string {
 func (*ListRunbooksRequest) ProtoMessage() {}
 
 func (x *ListRunbooksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[9]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -792,7 +953,7 @@ func (x *ListRunbooksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunbooksRequest.ProtoReflect.Descriptor instead.
 func (*ListRunbooksRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{9}
+	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListRunbooksRequest) GetPageSize() int32 {
@@ -822,7 +983,7 @@ type ListRunbooksResponse struct {
 
 func (x *ListRunbooksResponse) Reset() {
 	*x = ListRunbooksResponse{}
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[10]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -834,7 +995,7 @@ func (x *ListRunbooksResponse) String() string {
 func (*ListRunbooksResponse) ProtoMessage() {}
 
 func (x *ListRunbooksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[10]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -847,7 +1008,7 @@ func (x *ListRunbooksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunbooksResponse.ProtoReflect.Descriptor instead.
 func (*ListRunbooksResponse) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{10}
+	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListRunbooksResponse) GetRunbooks() []*Runbook {
@@ -877,7 +1038,7 @@ type DeleteRunbookRequest struct {
 
 func (x *DeleteRunbookRequest) Reset() {
 	*x = DeleteRunbookRequest{}
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[11]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -889,7 +1050,7 @@ func (x *DeleteRunbookRequest) String() string {
 func (*DeleteRunbookRequest) ProtoMessage() {}
 
 func (x *DeleteRunbookRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[11]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -902,7 +1063,7 @@ func (x *DeleteRunbookRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRunbookRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRunbookRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{11}
+	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DeleteRunbookRequest) GetName() string {
@@ -930,7 +1091,7 @@ type DeleteRunbookResponse struct {
 
 func (x *DeleteRunbookResponse) Reset() {
 	*x = DeleteRunbookResponse{}
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[12]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -942,7 +1103,7 @@ func (x *DeleteRunbookResponse) String() string {
 func (*DeleteRunbookResponse) ProtoMessage() {}
 
 func (x *DeleteRunbookResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[12]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -955,7 +1116,7 @@ func (x *DeleteRunbookResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRunbookResponse.ProtoReflect.Descriptor instead.
 func (*DeleteRunbookResponse) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{12}
+	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DeleteRunbookResponse) GetRevision() int64 {
@@ -976,7 +1137,7 @@ type ValidateRunbookRequest struct {
 
 func (x *ValidateRunbookRequest) Reset() {
 	*x = ValidateRunbookRequest{}
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[13]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -988,7 +1149,7 @@ func (x *ValidateRunbookRequest) String() string {
 func (*ValidateRunbookRequest) ProtoMessage() {}
 
 func (x *ValidateRunbookRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[13]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1001,7 +1162,7 @@ func (x *ValidateRunbookRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValidateRunbookRequest.ProtoReflect.Descriptor instead.
 func (*ValidateRunbookRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{13}
+	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ValidateRunbookRequest) GetRunbook() *Runbook {
@@ -1024,7 +1185,7 @@ type ValidateRunbookResponse struct {
 
 func (x *ValidateRunbookResponse) Reset() {
 	*x = ValidateRunbookResponse{}
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[14]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1036,7 +1197,7 @@ func (x *ValidateRunbookResponse) String() string {
 func (*ValidateRunbookResponse) ProtoMessage() {}
 
 func (x *ValidateRunbookResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[14]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1049,7 +1210,7 @@ func (x *ValidateRunbookResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValidateRunbookResponse.ProtoReflect.Descriptor instead.
 func (*ValidateRunbookResponse) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{14}
+	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ValidateRunbookResponse) GetProblems() []*Problem {
@@ -1079,7 +1240,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[15]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1091,7 +1252,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[15]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1104,7 +1265,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{15}
+	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Problem) GetField() string {
@@ -1138,7 +1299,7 @@ type PlanRunbookRequest struct {
 
 func (x *PlanRunbookRequest) Reset() {
 	*x = PlanRunbookRequest{}
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[16]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1150,7 +1311,7 @@ func (x *PlanRunbookRequest) String() string {
 func (*PlanRunbookRequest) ProtoMessage() {}
 
 func (x *PlanRunbookRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[16]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1163,7 +1324,7 @@ func (x *PlanRunbookRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRunbookRequest.ProtoReflect.Descriptor instead.
 func (*PlanRunbookRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{16}
+	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PlanRunbookRequest) GetName() string {
@@ -1217,7 +1378,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[17]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1229,7 +1390,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[17]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1242,7 +1403,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{17}
+	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Plan) GetRunbook() string {
@@ -1308,14 +1469,16 @@ type PlannedStep struct {
 	// Condition under which it runs. Empty: always.
 	Condition string `protobuf:"bytes,5,opt,name=condition,proto3" json:"condition,omitempty"`
 	// How a later failure undoes it. Empty: it does not.
-	Compensation  string `protobuf:"bytes,6,opt,name=compensation,proto3" json:"compensation,omitempty"`
+	Compensation string `protobuf:"bytes,6,opt,name=compensation,proto3" json:"compensation,omitempty"`
+	// The step it is part of: a `parallel` or `run_runbook`. Empty: none.
+	Parent        string `protobuf:"bytes,7,opt,name=parent,proto3" json:"parent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PlannedStep) Reset() {
 	*x = PlannedStep{}
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[18]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1327,7 +1490,7 @@ func (x *PlannedStep) String() string {
 func (*PlannedStep) ProtoMessage() {}
 
 func (x *PlannedStep) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[18]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1340,7 +1503,7 @@ func (x *PlannedStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlannedStep.ProtoReflect.Descriptor instead.
 func (*PlannedStep) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{18}
+	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PlannedStep) GetId() string {
@@ -1385,6 +1548,13 @@ func (x *PlannedStep) GetCompensation() string {
 	return ""
 }
 
+func (x *PlannedStep) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
 // ListRunbookRevisionsRequest names a runbook.
 type ListRunbookRevisionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1396,7 +1566,7 @@ type ListRunbookRevisionsRequest struct {
 
 func (x *ListRunbookRevisionsRequest) Reset() {
 	*x = ListRunbookRevisionsRequest{}
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[19]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1408,7 +1578,7 @@ func (x *ListRunbookRevisionsRequest) String() string {
 func (*ListRunbookRevisionsRequest) ProtoMessage() {}
 
 func (x *ListRunbookRevisionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[19]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1421,7 +1591,7 @@ func (x *ListRunbookRevisionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunbookRevisionsRequest.ProtoReflect.Descriptor instead.
 func (*ListRunbookRevisionsRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{19}
+	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListRunbookRevisionsRequest) GetName() string {
@@ -1442,7 +1612,7 @@ type ListRunbookRevisionsResponse struct {
 
 func (x *ListRunbookRevisionsResponse) Reset() {
 	*x = ListRunbookRevisionsResponse{}
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[20]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1454,7 +1624,7 @@ func (x *ListRunbookRevisionsResponse) String() string {
 func (*ListRunbookRevisionsResponse) ProtoMessage() {}
 
 func (x *ListRunbookRevisionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_runbook_proto_msgTypes[20]
+	mi := &file_jurymast_v1_runbook_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1467,7 +1637,7 @@ func (x *ListRunbookRevisionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunbookRevisionsResponse.ProtoReflect.Descriptor instead.
 func (*ListRunbookRevisionsResponse) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{20}
+	return file_jurymast_v1_runbook_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListRunbookRevisionsResponse) GetRevisions() []*Runbook {
@@ -1481,7 +1651,7 @@ var File_jurymast_v1_runbook_proto protoreflect.FileDescriptor
 
 const file_jurymast_v1_runbook_proto_rawDesc = "" +
 	"\n" +
-	"\x19jurymast/v1/runbook.proto\x12\vjurymast.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16jurymast/v1/step.proto\"\xfe\x06\n" +
+	"\x19jurymast/v1/runbook.proto\x12\vjurymast.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16jurymast/v1/step.proto\"\xb7\a\n" +
 	"\aRunbook\x12?\n" +
 	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\x04name\x12*\n" +
 	"\vdescription\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\vdescription\x12R\n" +
@@ -1495,7 +1665,10 @@ const file_jurymast_v1_runbook_proto_rawDesc = "" +
 	"\n" +
 	"parameters\x18\b \x03(\v2$.jurymast.v1.Runbook.ParametersEntryB$\xbaH!\x9a\x01\x1e\x10 \"\x1ar\x182\x16^[a-z][a-z0-9_]{0,62}$R\n" +
 	"parameters\x12F\n" +
-	"\atimeout\x18\t \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\x9a\x9e\x012\x02\b\x01R\atimeout\x123\n" +
+	"\atimeout\x18\t \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\x9a\x9e\x012\x02\b\x01R\atimeout\x127\n" +
+	"\n" +
+	"escalation\x18\v \x01(\v2\x17.jurymast.v1.EscalationR\n" +
+	"escalation\x123\n" +
 	"\x05steps\x18\n" +
 	" \x03(\v2\x11.jurymast.v1.StepB\n" +
 	"\xbaH\a\x92\x01\x04\b\x01\x102R\x05steps\x12\x1d\n" +
@@ -1515,13 +1688,21 @@ const file_jurymast_v1_runbook_proto_rawDesc = "" +
 	"\adefault\x18\x01 \x01(\x0e2\x1c.jurymast.v1.AutomationLevelB\b\xbaH\x05\x82\x01\x02\x10\x01R\adefault\x12K\n" +
 	"\rwhen_queueing\x18\x02 \x01(\x0e2\x1c.jurymast.v1.AutomationLevelB\b\xbaH\x05\x82\x01\x02\x10\x01R\fwhenQueueing\"I\n" +
 	"\tObjective\x12<\n" +
-	"\x03rto\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\x9a\x9e\x01*\x00R\x03rto\"O\n" +
+	"\x03rto\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\x9a\x9e\x01*\x00R\x03rto\"\x9d\x01\n" +
 	"\x06Guards\x12E\n" +
-	"\bcooldown\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xf5$2\x00R\bcooldown\"w\n" +
+	"\bcooldown\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xf5$2\x00R\bcooldown\x12L\n" +
+	"\fcooldown_max\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xf5$2\x00R\vcooldownMax\"y\n" +
+	"\n" +
+	"Escalation\x12(\n" +
+	"\bchannels\x18\x01 \x03(\tB\f\xbaH\t\x92\x01\x06\b\x01\x10\x10\x18\x01R\bchannels\x12A\n" +
+	"\x05after\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n" +
+	"\"\x04\b\x80\xf5$2\x02\b\x01R\x05after\"\xdb\x01\n" +
 	"\tParameter\x12*\n" +
 	"\vdescription\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\vdescription\x12\"\n" +
 	"\adefault\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xe8\aR\adefault\x12\x1a\n" +
-	"\brequired\x18\x03 \x01(\bR\brequired\"\xd1\x01\n" +
+	"\brequired\x18\x03 \x01(\bR\brequired\x128\n" +
+	"\x04type\x18\x04 \x01(\x0e2\x1a.jurymast.v1.ParameterTypeB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04type\x12(\n" +
+	"\x06one_of\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10 \x18\x01\"\x05r\x03\x18\xe8\aR\x05oneOf\"\xd1\x01\n" +
 	"\x13ApplyRunbookRequest\x126\n" +
 	"\arunbook\x18\x01 \x01(\v2\x14.jurymast.v1.RunbookB\x06\xbaH\x03\xc8\x01\x01R\arunbook\x12#\n" +
 	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\x124\n" +
@@ -1573,14 +1754,15 @@ const file_jurymast_v1_runbook_proto_rawDesc = "" +
 	"\x05guard\x18\x04 \x01(\tR\x05guard\x12\x16\n" +
 	"\x06detail\x18\x05 \x01(\tR\x06detail\x12.\n" +
 	"\x05steps\x18\x06 \x03(\v2\x18.jurymast.v1.PlannedStepR\x05steps\x12)\n" +
-	"\x10max_transactions\x18\a \x01(\x05R\x0fmaxTransactions\"\xa3\x01\n" +
+	"\x10max_transactions\x18\a \x01(\x05R\x0fmaxTransactions\"\xbb\x01\n" +
 	"\vPlannedStep\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x18\n" +
 	"\asummary\x18\x03 \x01(\tR\asummary\x12\x14\n" +
 	"\x05fused\x18\x04 \x01(\bR\x05fused\x12\x1c\n" +
 	"\tcondition\x18\x05 \x01(\tR\tcondition\x12\"\n" +
-	"\fcompensation\x18\x06 \x01(\tR\fcompensation\":\n" +
+	"\fcompensation\x18\x06 \x01(\tR\fcompensation\x12\x16\n" +
+	"\x06parent\x18\a \x01(\tR\x06parent\":\n" +
 	"\x1bListRunbookRevisionsRequest\x12\x1b\n" +
 	"\x04name\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x04name\"R\n" +
 	"\x1cListRunbookRevisionsResponse\x122\n" +
@@ -1594,7 +1776,15 @@ const file_jurymast_v1_runbook_proto_rawDesc = "" +
 	"\x1cAUTOMATION_LEVEL_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18AUTOMATION_LEVEL_OBSERVE\x10\x01\x12\x1c\n" +
 	"\x18AUTOMATION_LEVEL_PROPOSE\x10\x02\x12\x18\n" +
-	"\x14AUTOMATION_LEVEL_ACT\x10\x032\xb5\x06\n" +
+	"\x14AUTOMATION_LEVEL_ACT\x10\x03*\xd7\x01\n" +
+	"\rParameterType\x12\x1e\n" +
+	"\x1aPARAMETER_TYPE_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15PARAMETER_TYPE_STRING\x10\x01\x12\x1a\n" +
+	"\x16PARAMETER_TYPE_INTEGER\x10\x02\x12\x19\n" +
+	"\x15PARAMETER_TYPE_NUMBER\x10\x03\x12\x1a\n" +
+	"\x16PARAMETER_TYPE_BOOLEAN\x10\x04\x12\x1b\n" +
+	"\x17PARAMETER_TYPE_DURATION\x10\x05\x12\x1b\n" +
+	"\x17PARAMETER_TYPE_PROVIDER\x10\x062\xb5\x06\n" +
 	"\x0eRunbookService\x12l\n" +
 	"\fApplyRunbook\x12 .jurymast.v1.ApplyRunbookRequest\x1a!.jurymast.v1.ApplyRunbookResponse\"\x17\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/runbooks\x12_\n" +
 	"\n" +
@@ -1617,81 +1807,87 @@ func file_jurymast_v1_runbook_proto_rawDescGZIP() []byte {
 	return file_jurymast_v1_runbook_proto_rawDescData
 }
 
-var file_jurymast_v1_runbook_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_jurymast_v1_runbook_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_jurymast_v1_runbook_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_jurymast_v1_runbook_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_jurymast_v1_runbook_proto_goTypes = []any{
 	(OnHealth)(0),                        // 0: jurymast.v1.OnHealth
 	(AutomationLevel)(0),                 // 1: jurymast.v1.AutomationLevel
-	(*Runbook)(nil),                      // 2: jurymast.v1.Runbook
-	(*RunbookOn)(nil),                    // 3: jurymast.v1.RunbookOn
-	(*AutomationPolicy)(nil),             // 4: jurymast.v1.AutomationPolicy
-	(*Objective)(nil),                    // 5: jurymast.v1.Objective
-	(*Guards)(nil),                       // 6: jurymast.v1.Guards
-	(*Parameter)(nil),                    // 7: jurymast.v1.Parameter
-	(*ApplyRunbookRequest)(nil),          // 8: jurymast.v1.ApplyRunbookRequest
-	(*ApplyRunbookResponse)(nil),         // 9: jurymast.v1.ApplyRunbookResponse
-	(*GetRunbookRequest)(nil),            // 10: jurymast.v1.GetRunbookRequest
-	(*ListRunbooksRequest)(nil),          // 11: jurymast.v1.ListRunbooksRequest
-	(*ListRunbooksResponse)(nil),         // 12: jurymast.v1.ListRunbooksResponse
-	(*DeleteRunbookRequest)(nil),         // 13: jurymast.v1.DeleteRunbookRequest
-	(*DeleteRunbookResponse)(nil),        // 14: jurymast.v1.DeleteRunbookResponse
-	(*ValidateRunbookRequest)(nil),       // 15: jurymast.v1.ValidateRunbookRequest
-	(*ValidateRunbookResponse)(nil),      // 16: jurymast.v1.ValidateRunbookResponse
-	(*Problem)(nil),                      // 17: jurymast.v1.Problem
-	(*PlanRunbookRequest)(nil),           // 18: jurymast.v1.PlanRunbookRequest
-	(*Plan)(nil),                         // 19: jurymast.v1.Plan
-	(*PlannedStep)(nil),                  // 20: jurymast.v1.PlannedStep
-	(*ListRunbookRevisionsRequest)(nil),  // 21: jurymast.v1.ListRunbookRevisionsRequest
-	(*ListRunbookRevisionsResponse)(nil), // 22: jurymast.v1.ListRunbookRevisionsResponse
-	nil,                                  // 23: jurymast.v1.Runbook.ParametersEntry
-	nil,                                  // 24: jurymast.v1.PlanRunbookRequest.ParametersEntry
-	(*durationpb.Duration)(nil),          // 25: google.protobuf.Duration
-	(*Step)(nil),                         // 26: jurymast.v1.Step
-	(*timestamppb.Timestamp)(nil),        // 27: google.protobuf.Timestamp
+	(ParameterType)(0),                   // 2: jurymast.v1.ParameterType
+	(*Runbook)(nil),                      // 3: jurymast.v1.Runbook
+	(*RunbookOn)(nil),                    // 4: jurymast.v1.RunbookOn
+	(*AutomationPolicy)(nil),             // 5: jurymast.v1.AutomationPolicy
+	(*Objective)(nil),                    // 6: jurymast.v1.Objective
+	(*Guards)(nil),                       // 7: jurymast.v1.Guards
+	(*Escalation)(nil),                   // 8: jurymast.v1.Escalation
+	(*Parameter)(nil),                    // 9: jurymast.v1.Parameter
+	(*ApplyRunbookRequest)(nil),          // 10: jurymast.v1.ApplyRunbookRequest
+	(*ApplyRunbookResponse)(nil),         // 11: jurymast.v1.ApplyRunbookResponse
+	(*GetRunbookRequest)(nil),            // 12: jurymast.v1.GetRunbookRequest
+	(*ListRunbooksRequest)(nil),          // 13: jurymast.v1.ListRunbooksRequest
+	(*ListRunbooksResponse)(nil),         // 14: jurymast.v1.ListRunbooksResponse
+	(*DeleteRunbookRequest)(nil),         // 15: jurymast.v1.DeleteRunbookRequest
+	(*DeleteRunbookResponse)(nil),        // 16: jurymast.v1.DeleteRunbookResponse
+	(*ValidateRunbookRequest)(nil),       // 17: jurymast.v1.ValidateRunbookRequest
+	(*ValidateRunbookResponse)(nil),      // 18: jurymast.v1.ValidateRunbookResponse
+	(*Problem)(nil),                      // 19: jurymast.v1.Problem
+	(*PlanRunbookRequest)(nil),           // 20: jurymast.v1.PlanRunbookRequest
+	(*Plan)(nil),                         // 21: jurymast.v1.Plan
+	(*PlannedStep)(nil),                  // 22: jurymast.v1.PlannedStep
+	(*ListRunbookRevisionsRequest)(nil),  // 23: jurymast.v1.ListRunbookRevisionsRequest
+	(*ListRunbookRevisionsResponse)(nil), // 24: jurymast.v1.ListRunbookRevisionsResponse
+	nil,                                  // 25: jurymast.v1.Runbook.ParametersEntry
+	nil,                                  // 26: jurymast.v1.PlanRunbookRequest.ParametersEntry
+	(*durationpb.Duration)(nil),          // 27: google.protobuf.Duration
+	(*Step)(nil),                         // 28: jurymast.v1.Step
+	(*timestamppb.Timestamp)(nil),        // 29: google.protobuf.Timestamp
 }
 var file_jurymast_v1_runbook_proto_depIdxs = []int32{
-	3,  // 0: jurymast.v1.Runbook.on:type_name -> jurymast.v1.RunbookOn
-	4,  // 1: jurymast.v1.Runbook.automation:type_name -> jurymast.v1.AutomationPolicy
-	5,  // 2: jurymast.v1.Runbook.objective:type_name -> jurymast.v1.Objective
-	6,  // 3: jurymast.v1.Runbook.guards:type_name -> jurymast.v1.Guards
-	23, // 4: jurymast.v1.Runbook.parameters:type_name -> jurymast.v1.Runbook.ParametersEntry
-	25, // 5: jurymast.v1.Runbook.timeout:type_name -> google.protobuf.Duration
-	26, // 6: jurymast.v1.Runbook.steps:type_name -> jurymast.v1.Step
-	27, // 7: jurymast.v1.Runbook.update_time:type_name -> google.protobuf.Timestamp
-	0,  // 8: jurymast.v1.RunbookOn.health:type_name -> jurymast.v1.OnHealth
-	1,  // 9: jurymast.v1.AutomationPolicy.default:type_name -> jurymast.v1.AutomationLevel
-	1,  // 10: jurymast.v1.AutomationPolicy.when_queueing:type_name -> jurymast.v1.AutomationLevel
-	25, // 11: jurymast.v1.Objective.rto:type_name -> google.protobuf.Duration
-	25, // 12: jurymast.v1.Guards.cooldown:type_name -> google.protobuf.Duration
-	2,  // 13: jurymast.v1.ApplyRunbookRequest.runbook:type_name -> jurymast.v1.Runbook
-	2,  // 14: jurymast.v1.ApplyRunbookResponse.runbook:type_name -> jurymast.v1.Runbook
-	2,  // 15: jurymast.v1.ListRunbooksResponse.runbooks:type_name -> jurymast.v1.Runbook
-	2,  // 16: jurymast.v1.ValidateRunbookRequest.runbook:type_name -> jurymast.v1.Runbook
-	17, // 17: jurymast.v1.ValidateRunbookResponse.problems:type_name -> jurymast.v1.Problem
-	2,  // 18: jurymast.v1.PlanRunbookRequest.runbook:type_name -> jurymast.v1.Runbook
-	24, // 19: jurymast.v1.PlanRunbookRequest.parameters:type_name -> jurymast.v1.PlanRunbookRequest.ParametersEntry
-	20, // 20: jurymast.v1.Plan.steps:type_name -> jurymast.v1.PlannedStep
-	2,  // 21: jurymast.v1.ListRunbookRevisionsResponse.revisions:type_name -> jurymast.v1.Runbook
-	7,  // 22: jurymast.v1.Runbook.ParametersEntry.value:type_name -> jurymast.v1.Parameter
-	8,  // 23: jurymast.v1.RunbookService.ApplyRunbook:input_type -> jurymast.v1.ApplyRunbookRequest
-	10, // 24: jurymast.v1.RunbookService.GetRunbook:input_type -> jurymast.v1.GetRunbookRequest
-	11, // 25: jurymast.v1.RunbookService.ListRunbooks:input_type -> jurymast.v1.ListRunbooksRequest
-	13, // 26: jurymast.v1.RunbookService.DeleteRunbook:input_type -> jurymast.v1.DeleteRunbookRequest
-	15, // 27: jurymast.v1.RunbookService.ValidateRunbook:input_type -> jurymast.v1.ValidateRunbookRequest
-	18, // 28: jurymast.v1.RunbookService.PlanRunbook:input_type -> jurymast.v1.PlanRunbookRequest
-	21, // 29: jurymast.v1.RunbookService.ListRunbookRevisions:input_type -> jurymast.v1.ListRunbookRevisionsRequest
-	9,  // 30: jurymast.v1.RunbookService.ApplyRunbook:output_type -> jurymast.v1.ApplyRunbookResponse
-	2,  // 31: jurymast.v1.RunbookService.GetRunbook:output_type -> jurymast.v1.Runbook
-	12, // 32: jurymast.v1.RunbookService.ListRunbooks:output_type -> jurymast.v1.ListRunbooksResponse
-	14, // 33: jurymast.v1.RunbookService.DeleteRunbook:output_type -> jurymast.v1.DeleteRunbookResponse
-	16, // 34: jurymast.v1.RunbookService.ValidateRunbook:output_type -> jurymast.v1.ValidateRunbookResponse
-	19, // 35: jurymast.v1.RunbookService.PlanRunbook:output_type -> jurymast.v1.Plan
-	22, // 36: jurymast.v1.RunbookService.ListRunbookRevisions:output_type -> jurymast.v1.ListRunbookRevisionsResponse
-	30, // [30:37] is the sub-list for method output_type
-	23, // [23:30] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	4,  // 0: jurymast.v1.Runbook.on:type_name -> jurymast.v1.RunbookOn
+	5,  // 1: jurymast.v1.Runbook.automation:type_name -> jurymast.v1.AutomationPolicy
+	6,  // 2: jurymast.v1.Runbook.objective:type_name -> jurymast.v1.Objective
+	7,  // 3: jurymast.v1.Runbook.guards:type_name -> jurymast.v1.Guards
+	25, // 4: jurymast.v1.Runbook.parameters:type_name -> jurymast.v1.Runbook.ParametersEntry
+	27, // 5: jurymast.v1.Runbook.timeout:type_name -> google.protobuf.Duration
+	8,  // 6: jurymast.v1.Runbook.escalation:type_name -> jurymast.v1.Escalation
+	28, // 7: jurymast.v1.Runbook.steps:type_name -> jurymast.v1.Step
+	29, // 8: jurymast.v1.Runbook.update_time:type_name -> google.protobuf.Timestamp
+	0,  // 9: jurymast.v1.RunbookOn.health:type_name -> jurymast.v1.OnHealth
+	1,  // 10: jurymast.v1.AutomationPolicy.default:type_name -> jurymast.v1.AutomationLevel
+	1,  // 11: jurymast.v1.AutomationPolicy.when_queueing:type_name -> jurymast.v1.AutomationLevel
+	27, // 12: jurymast.v1.Objective.rto:type_name -> google.protobuf.Duration
+	27, // 13: jurymast.v1.Guards.cooldown:type_name -> google.protobuf.Duration
+	27, // 14: jurymast.v1.Guards.cooldown_max:type_name -> google.protobuf.Duration
+	27, // 15: jurymast.v1.Escalation.after:type_name -> google.protobuf.Duration
+	2,  // 16: jurymast.v1.Parameter.type:type_name -> jurymast.v1.ParameterType
+	3,  // 17: jurymast.v1.ApplyRunbookRequest.runbook:type_name -> jurymast.v1.Runbook
+	3,  // 18: jurymast.v1.ApplyRunbookResponse.runbook:type_name -> jurymast.v1.Runbook
+	3,  // 19: jurymast.v1.ListRunbooksResponse.runbooks:type_name -> jurymast.v1.Runbook
+	3,  // 20: jurymast.v1.ValidateRunbookRequest.runbook:type_name -> jurymast.v1.Runbook
+	19, // 21: jurymast.v1.ValidateRunbookResponse.problems:type_name -> jurymast.v1.Problem
+	3,  // 22: jurymast.v1.PlanRunbookRequest.runbook:type_name -> jurymast.v1.Runbook
+	26, // 23: jurymast.v1.PlanRunbookRequest.parameters:type_name -> jurymast.v1.PlanRunbookRequest.ParametersEntry
+	22, // 24: jurymast.v1.Plan.steps:type_name -> jurymast.v1.PlannedStep
+	3,  // 25: jurymast.v1.ListRunbookRevisionsResponse.revisions:type_name -> jurymast.v1.Runbook
+	9,  // 26: jurymast.v1.Runbook.ParametersEntry.value:type_name -> jurymast.v1.Parameter
+	10, // 27: jurymast.v1.RunbookService.ApplyRunbook:input_type -> jurymast.v1.ApplyRunbookRequest
+	12, // 28: jurymast.v1.RunbookService.GetRunbook:input_type -> jurymast.v1.GetRunbookRequest
+	13, // 29: jurymast.v1.RunbookService.ListRunbooks:input_type -> jurymast.v1.ListRunbooksRequest
+	15, // 30: jurymast.v1.RunbookService.DeleteRunbook:input_type -> jurymast.v1.DeleteRunbookRequest
+	17, // 31: jurymast.v1.RunbookService.ValidateRunbook:input_type -> jurymast.v1.ValidateRunbookRequest
+	20, // 32: jurymast.v1.RunbookService.PlanRunbook:input_type -> jurymast.v1.PlanRunbookRequest
+	23, // 33: jurymast.v1.RunbookService.ListRunbookRevisions:input_type -> jurymast.v1.ListRunbookRevisionsRequest
+	11, // 34: jurymast.v1.RunbookService.ApplyRunbook:output_type -> jurymast.v1.ApplyRunbookResponse
+	3,  // 35: jurymast.v1.RunbookService.GetRunbook:output_type -> jurymast.v1.Runbook
+	14, // 36: jurymast.v1.RunbookService.ListRunbooks:output_type -> jurymast.v1.ListRunbooksResponse
+	16, // 37: jurymast.v1.RunbookService.DeleteRunbook:output_type -> jurymast.v1.DeleteRunbookResponse
+	18, // 38: jurymast.v1.RunbookService.ValidateRunbook:output_type -> jurymast.v1.ValidateRunbookResponse
+	21, // 39: jurymast.v1.RunbookService.PlanRunbook:output_type -> jurymast.v1.Plan
+	24, // 40: jurymast.v1.RunbookService.ListRunbookRevisions:output_type -> jurymast.v1.ListRunbookRevisionsResponse
+	34, // [34:41] is the sub-list for method output_type
+	27, // [27:34] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_jurymast_v1_runbook_proto_init() }
@@ -1705,8 +1901,8 @@ func file_jurymast_v1_runbook_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jurymast_v1_runbook_proto_rawDesc), len(file_jurymast_v1_runbook_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   23,
+			NumEnums:      3,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -200,6 +200,8 @@ const (
 	Repeatability_REPEATABILITY_IDEMPOTENT Repeatability = 1
 	// It is made once; an unknown outcome waits for a human.
 	Repeatability_REPEATABILITY_AT_MOST_ONCE Repeatability = 2
+	// The receiver can be asked, by `check`, whether it was carried out; then it is repeated or not.
+	Repeatability_REPEATABILITY_CHECKABLE Repeatability = 3
 )
 
 // Enum value maps for Repeatability.
@@ -208,11 +210,13 @@ var (
 		0: "REPEATABILITY_UNSPECIFIED",
 		1: "REPEATABILITY_IDEMPOTENT",
 		2: "REPEATABILITY_AT_MOST_ONCE",
+		3: "REPEATABILITY_CHECKABLE",
 	}
 	Repeatability_value = map[string]int32{
 		"REPEATABILITY_UNSPECIFIED":  0,
 		"REPEATABILITY_IDEMPOTENT":   1,
 		"REPEATABILITY_AT_MOST_ONCE": 2,
+		"REPEATABILITY_CHECKABLE":    3,
 	}
 )
 
@@ -243,6 +247,63 @@ func (Repeatability) EnumDescriptor() ([]byte, []int) {
 	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{3}
 }
 
+// FailOn says whose failure fails a parallel step.
+type FailOn int32
+
+const (
+	// The default: any error.
+	FailOn_FAIL_ON_UNSPECIFIED FailOn = 0
+	// The first step that fails.
+	FailOn_FAIL_ON_ANY_ERROR FailOn = 1
+	// The first step that is `essential` and fails.
+	FailOn_FAIL_ON_ESSENTIAL FailOn = 2
+	// It fails only when every step failed.
+	FailOn_FAIL_ON_ALL FailOn = 3
+)
+
+// Enum value maps for FailOn.
+var (
+	FailOn_name = map[int32]string{
+		0: "FAIL_ON_UNSPECIFIED",
+		1: "FAIL_ON_ANY_ERROR",
+		2: "FAIL_ON_ESSENTIAL",
+		3: "FAIL_ON_ALL",
+	}
+	FailOn_value = map[string]int32{
+		"FAIL_ON_UNSPECIFIED": 0,
+		"FAIL_ON_ANY_ERROR":   1,
+		"FAIL_ON_ESSENTIAL":   2,
+		"FAIL_ON_ALL":         3,
+	}
+)
+
+func (x FailOn) Enum() *FailOn {
+	p := new(FailOn)
+	*p = x
+	return p
+}
+
+func (x FailOn) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (FailOn) Descriptor() protoreflect.EnumDescriptor {
+	return file_jurymast_v1_step_proto_enumTypes[4].Descriptor()
+}
+
+func (FailOn) Type() protoreflect.EnumType {
+	return &file_jurymast_v1_step_proto_enumTypes[4]
+}
+
+func (x FailOn) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use FailOn.Descriptor instead.
+func (FailOn) EnumDescriptor() ([]byte, []int) {
+	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{4}
+}
+
 // Step is one thing a runbook does.
 type Step struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -257,8 +318,13 @@ type Step struct {
 	Retry *Retry `protobuf:"bytes,4,opt,name=retry,proto3" json:"retry,omitempty"`
 	// What happens when the step fails for good. Absent: abort.
 	OnFailure OnFailure `protobuf:"varint,5,opt,name=on_failure,json=onFailure,proto3,enum=jurymast.v1.OnFailure" json:"on_failure,omitempty"`
-	// How long it should take; a warning when it takes longer.
+	// How long it should take; people are told when it takes longer. Absent: judged by how long it took before.
 	Expected *durationpb.Duration `protobuf:"bytes,6,opt,name=expected,proto3" json:"expected,omitempty"`
+	// How the step is undone when what was done must be undone: a call of its own. State steps undo themselves and need
+	// none; steps without an effect can't have one.
+	Compensate *Compensation `protobuf:"bytes,7,opt,name=compensate,proto3" json:"compensate,omitempty"`
+	// Within `parallel` with `fail_on: essential`: its failure fails the whole.
+	Essential bool `protobuf:"varint,8,opt,name=essential,proto3" json:"essential,omitempty"`
 	// Exactly one action.
 	//
 	// Types that are valid to be assigned to Action:
@@ -352,6 +418,20 @@ func (x *Step) GetExpected() *durationpb.Duration {
 		return x.Expected
 	}
 	return nil
+}
+
+func (x *Step) GetCompensate() *Compensation {
+	if x != nil {
+		return x.Compensate
+	}
+	return nil
+}
+
+func (x *Step) GetEssential() bool {
+	if x != nil {
+		return x.Essential
+	}
+	return false
 }
 
 func (x *Step) GetAction() isStep_Action {
@@ -589,6 +669,112 @@ func (*Step_Parallel) isStep_Action() {}
 
 func (*Step_AutomationOff) isStep_Action() {}
 
+// Compensation undoes a step that took effect outside. It is made in reverse order of the steps, with an idempotency key
+// of its own, and retried like a step; when it fails for good the undoing goes on and says so.
+type Compensation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Exactly one action.
+	//
+	// Types that are valid to be assigned to Action:
+	//
+	//	*Compensation_HttpRequest
+	//	*Compensation_Notify
+	Action isCompensation_Action `protobuf_oneof:"action"`
+	// How long it may take, with all its attempts. Absent: 5 min.
+	Timeout *durationpb.Duration `protobuf:"bytes,3,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// What happens after a failed attempt. Absent: the default of its kind.
+	Retry         *Retry `protobuf:"bytes,4,opt,name=retry,proto3" json:"retry,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Compensation) Reset() {
+	*x = Compensation{}
+	mi := &file_jurymast_v1_step_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Compensation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Compensation) ProtoMessage() {}
+
+func (x *Compensation) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_v1_step_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Compensation.ProtoReflect.Descriptor instead.
+func (*Compensation) Descriptor() ([]byte, []int) {
+	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Compensation) GetAction() isCompensation_Action {
+	if x != nil {
+		return x.Action
+	}
+	return nil
+}
+
+func (x *Compensation) GetHttpRequest() *HttpRequestStep {
+	if x != nil {
+		if x, ok := x.Action.(*Compensation_HttpRequest); ok {
+			return x.HttpRequest
+		}
+	}
+	return nil
+}
+
+func (x *Compensation) GetNotify() *NotifyStep {
+	if x != nil {
+		if x, ok := x.Action.(*Compensation_Notify); ok {
+			return x.Notify
+		}
+	}
+	return nil
+}
+
+func (x *Compensation) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+func (x *Compensation) GetRetry() *Retry {
+	if x != nil {
+		return x.Retry
+	}
+	return nil
+}
+
+type isCompensation_Action interface {
+	isCompensation_Action()
+}
+
+type Compensation_HttpRequest struct {
+	// Makes an HTTP request.
+	HttpRequest *HttpRequestStep `protobuf:"bytes,1,opt,name=http_request,json=httpRequest,proto3,oneof"`
+}
+
+type Compensation_Notify struct {
+	// Tells people.
+	Notify *NotifyStep `protobuf:"bytes,2,opt,name=notify,proto3,oneof"`
+}
+
+func (*Compensation_HttpRequest) isCompensation_Action() {}
+
+func (*Compensation_Notify) isCompensation_Action() {}
+
 // Retry says how a failed attempt is repeated: exponential back-off with jitter.
 type Retry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -597,14 +783,16 @@ type Retry struct {
 	// Wait after the first failed attempt. Absent: 1 s.
 	Initial *durationpb.Duration `protobuf:"bytes,2,opt,name=initial,proto3" json:"initial,omitempty"`
 	// Longest wait. Absent: 1 min.
-	Max           *durationpb.Duration `protobuf:"bytes,3,opt,name=max,proto3" json:"max,omitempty"`
+	Max *durationpb.Duration `protobuf:"bytes,3,opt,name=max,proto3" json:"max,omitempty"`
+	// No attempt is begun later than this after the first one began. Absent: only the step's timeout bounds it.
+	Budget        *durationpb.Duration `protobuf:"bytes,4,opt,name=budget,proto3" json:"budget,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Retry) Reset() {
 	*x = Retry{}
-	mi := &file_jurymast_v1_step_proto_msgTypes[1]
+	mi := &file_jurymast_v1_step_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -616,7 +804,7 @@ func (x *Retry) String() string {
 func (*Retry) ProtoMessage() {}
 
 func (x *Retry) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_step_proto_msgTypes[1]
+	mi := &file_jurymast_v1_step_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -629,7 +817,7 @@ func (x *Retry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Retry.ProtoReflect.Descriptor instead.
 func (*Retry) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{1}
+	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Retry) GetAttempts() int32 {
@@ -653,6 +841,13 @@ func (x *Retry) GetMax() *durationpb.Duration {
 	return nil
 }
 
+func (x *Retry) GetBudget() *durationpb.Duration {
+	if x != nil {
+		return x.Budget
+	}
+	return nil
+}
+
 // SwitchProviderStep makes another provider the active one: the first candidate that passes the guards.
 type SwitchProviderStep struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -667,7 +862,7 @@ type SwitchProviderStep struct {
 
 func (x *SwitchProviderStep) Reset() {
 	*x = SwitchProviderStep{}
-	mi := &file_jurymast_v1_step_proto_msgTypes[2]
+	mi := &file_jurymast_v1_step_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -679,7 +874,7 @@ func (x *SwitchProviderStep) String() string {
 func (*SwitchProviderStep) ProtoMessage() {}
 
 func (x *SwitchProviderStep) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_step_proto_msgTypes[2]
+	mi := &file_jurymast_v1_step_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -692,7 +887,7 @@ func (x *SwitchProviderStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchProviderStep.ProtoReflect.Descriptor instead.
 func (*SwitchProviderStep) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{2}
+	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *SwitchProviderStep) GetTo() []string {
@@ -725,7 +920,7 @@ type Confirm struct {
 
 func (x *Confirm) Reset() {
 	*x = Confirm{}
-	mi := &file_jurymast_v1_step_proto_msgTypes[3]
+	mi := &file_jurymast_v1_step_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -737,7 +932,7 @@ func (x *Confirm) String() string {
 func (*Confirm) ProtoMessage() {}
 
 func (x *Confirm) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_step_proto_msgTypes[3]
+	mi := &file_jurymast_v1_step_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -750,7 +945,7 @@ func (x *Confirm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Confirm.ProtoReflect.Descriptor instead.
 func (*Confirm) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{3}
+	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Confirm) GetDetector() string {
@@ -783,7 +978,7 @@ type EnableQueueingStep struct {
 
 func (x *EnableQueueingStep) Reset() {
 	*x = EnableQueueingStep{}
-	mi := &file_jurymast_v1_step_proto_msgTypes[4]
+	mi := &file_jurymast_v1_step_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -795,7 +990,7 @@ func (x *EnableQueueingStep) String() string {
 func (*EnableQueueingStep) ProtoMessage() {}
 
 func (x *EnableQueueingStep) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_step_proto_msgTypes[4]
+	mi := &file_jurymast_v1_step_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -808,7 +1003,7 @@ func (x *EnableQueueingStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnableQueueingStep.ProtoReflect.Descriptor instead.
 func (*EnableQueueingStep) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{4}
+	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{5}
 }
 
 // DisableQueueingStep switches queueing off for the run's service.
@@ -820,7 +1015,7 @@ type DisableQueueingStep struct {
 
 func (x *DisableQueueingStep) Reset() {
 	*x = DisableQueueingStep{}
-	mi := &file_jurymast_v1_step_proto_msgTypes[5]
+	mi := &file_jurymast_v1_step_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -832,7 +1027,7 @@ func (x *DisableQueueingStep) String() string {
 func (*DisableQueueingStep) ProtoMessage() {}
 
 func (x *DisableQueueingStep) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_step_proto_msgTypes[5]
+	mi := &file_jurymast_v1_step_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -845,15 +1040,16 @@ func (x *DisableQueueingStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableQueueingStep.ProtoReflect.Descriptor instead.
 func (*DisableQueueingStep) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{5}
+	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{6}
 }
 
-// DrainQueueStep sends what is queued.
+// DrainQueueStep has the gateways send what is queued, slowly first. It is done when every one that reports a queue
+// reports it empty; where nobody reports one it is done at once.
 type DrainQueueStep struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Rate to begin with, e.g. `1/s`.
+	// Rate to begin with, e.g. `1/s` or `30/m`. Empty: `1/s`.
 	StartRate string `protobuf:"bytes,1,opt,name=start_rate,json=startRate,proto3" json:"start_rate,omitempty"`
-	// Time to drain in.
+	// Time to drain in. Absent: the step's timeout, or 2 h.
 	Timeout       *durationpb.Duration `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -861,7 +1057,7 @@ type DrainQueueStep struct {
 
 func (x *DrainQueueStep) Reset() {
 	*x = DrainQueueStep{}
-	mi := &file_jurymast_v1_step_proto_msgTypes[6]
+	mi := &file_jurymast_v1_step_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -873,7 +1069,7 @@ func (x *DrainQueueStep) String() string {
 func (*DrainQueueStep) ProtoMessage() {}
 
 func (x *DrainQueueStep) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_step_proto_msgTypes[6]
+	mi := &file_jurymast_v1_step_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -886,7 +1082,7 @@ func (x *DrainQueueStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainQueueStep.ProtoReflect.Descriptor instead.
 func (*DrainQueueStep) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{6}
+	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DrainQueueStep) GetStartRate() string {
@@ -925,7 +1121,7 @@ type NotifyStep struct {
 
 func (x *NotifyStep) Reset() {
 	*x = NotifyStep{}
-	mi := &file_jurymast_v1_step_proto_msgTypes[7]
+	mi := &file_jurymast_v1_step_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -937,7 +1133,7 @@ func (x *NotifyStep) String() string {
 func (*NotifyStep) ProtoMessage() {}
 
 func (x *NotifyStep) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_step_proto_msgTypes[7]
+	mi := &file_jurymast_v1_step_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -950,7 +1146,7 @@ func (x *NotifyStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyStep.ProtoReflect.Descriptor instead.
 func (*NotifyStep) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{7}
+	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *NotifyStep) GetChannels() []string {
@@ -995,20 +1191,26 @@ func (x *NotifyStep) GetKind() NotificationKind {
 	return NotificationKind_NOTIFICATION_KIND_UNSPECIFIED
 }
 
-// UpdateIncidentStep changes the incident people are told about.
+// UpdateIncidentStep changes the incident people are told about: the open one of the run's service, or a new one.
 type UpdateIncidentStep struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// New status.
-	Status string `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
-	// Text as a text/template.
-	Text          string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	Status IncidentStatus `protobuf:"varint,1,opt,name=status,proto3,enum=jurymast.v1.IncidentStatus" json:"status,omitempty"`
+	// What people read, as a text/template. Empty: a text for the status.
+	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	// Title of a new incident, as a text/template. Empty: service and what is wrong.
+	Title string `protobuf:"bytes,3,opt,name=title,proto3" json:"title,omitempty"`
+	// How bad it is for those who use the service. Absent: left as it is, and MAJOR for a new incident.
+	Impact IncidentImpact `protobuf:"varint,4,opt,name=impact,proto3,enum=jurymast.v1.IncidentImpact" json:"impact,omitempty"`
+	// When people hear of it again at the latest. Absent: 30 min; RESOLVED promises nothing.
+	NextUpdateIn  *durationpb.Duration `protobuf:"bytes,5,opt,name=next_update_in,json=nextUpdateIn,proto3" json:"next_update_in,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UpdateIncidentStep) Reset() {
 	*x = UpdateIncidentStep{}
-	mi := &file_jurymast_v1_step_proto_msgTypes[8]
+	mi := &file_jurymast_v1_step_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1020,7 +1222,7 @@ func (x *UpdateIncidentStep) String() string {
 func (*UpdateIncidentStep) ProtoMessage() {}
 
 func (x *UpdateIncidentStep) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_step_proto_msgTypes[8]
+	mi := &file_jurymast_v1_step_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1033,14 +1235,14 @@ func (x *UpdateIncidentStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateIncidentStep.ProtoReflect.Descriptor instead.
 func (*UpdateIncidentStep) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{8}
+	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{9}
 }
 
-func (x *UpdateIncidentStep) GetStatus() string {
+func (x *UpdateIncidentStep) GetStatus() IncidentStatus {
 	if x != nil {
 		return x.Status
 	}
-	return ""
+	return IncidentStatus_INCIDENT_STATUS_UNSPECIFIED
 }
 
 func (x *UpdateIncidentStep) GetText() string {
@@ -1048,6 +1250,27 @@ func (x *UpdateIncidentStep) GetText() string {
 		return x.Text
 	}
 	return ""
+}
+
+func (x *UpdateIncidentStep) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *UpdateIncidentStep) GetImpact() IncidentImpact {
+	if x != nil {
+		return x.Impact
+	}
+	return IncidentImpact_INCIDENT_IMPACT_UNSPECIFIED
+}
+
+func (x *UpdateIncidentStep) GetNextUpdateIn() *durationpb.Duration {
+	if x != nil {
+		return x.NextUpdateIn
+	}
+	return nil
 }
 
 // ApprovalStep asks a human.
@@ -1062,14 +1285,19 @@ type ApprovalStep struct {
 	// What happens at the step's timeout.
 	OnTimeout TimeoutAction `protobuf:"varint,4,opt,name=on_timeout,json=onTimeout,proto3,enum=jurymast.v1.TimeoutAction" json:"on_timeout,omitempty"`
 	// Channels that are told.
-	Channels      []string `protobuf:"bytes,5,rep,name=channels,proto3" json:"channels,omitempty"`
+	Channels []string `protobuf:"bytes,5,rep,name=channels,proto3" json:"channels,omitempty"`
+	// Who started the run may not approve. A run that no human started has nobody to exclude.
+	ExcludeStarter bool `protobuf:"varint,6,opt,name=exclude_starter,json=excludeStarter,proto3" json:"exclude_starter,omitempty"`
+	// How long before the timeout people are warned, with what will happen then. Absent: a tenth of the timeout, at most
+	// 15 min.
+	WarnBefore    *durationpb.Duration `protobuf:"bytes,7,opt,name=warn_before,json=warnBefore,proto3" json:"warn_before,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ApprovalStep) Reset() {
 	*x = ApprovalStep{}
-	mi := &file_jurymast_v1_step_proto_msgTypes[9]
+	mi := &file_jurymast_v1_step_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1081,7 +1309,7 @@ func (x *ApprovalStep) String() string {
 func (*ApprovalStep) ProtoMessage() {}
 
 func (x *ApprovalStep) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_step_proto_msgTypes[9]
+	mi := &file_jurymast_v1_step_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1094,7 +1322,7 @@ func (x *ApprovalStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalStep.ProtoReflect.Descriptor instead.
 func (*ApprovalStep) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{9}
+	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ApprovalStep) GetText() string {
@@ -1132,6 +1360,20 @@ func (x *ApprovalStep) GetChannels() []string {
 	return nil
 }
 
+func (x *ApprovalStep) GetExcludeStarter() bool {
+	if x != nil {
+		return x.ExcludeStarter
+	}
+	return false
+}
+
+func (x *ApprovalStep) GetWarnBefore() *durationpb.Duration {
+	if x != nil {
+		return x.WarnBefore
+	}
+	return nil
+}
+
 // WaitStep waits for a time, or until a condition holds.
 type WaitStep struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1145,7 +1387,7 @@ type WaitStep struct {
 
 func (x *WaitStep) Reset() {
 	*x = WaitStep{}
-	mi := &file_jurymast_v1_step_proto_msgTypes[10]
+	mi := &file_jurymast_v1_step_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1157,7 +1399,7 @@ func (x *WaitStep) String() string {
 func (*WaitStep) ProtoMessage() {}
 
 func (x *WaitStep) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_step_proto_msgTypes[10]
+	mi := &file_jurymast_v1_step_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1170,7 +1412,7 @@ func (x *WaitStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitStep.ProtoReflect.Descriptor instead.
 func (*WaitStep) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{10}
+	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WaitStep) GetDuration() *durationpb.Duration {
@@ -1202,7 +1444,7 @@ type VerifyStep struct {
 
 func (x *VerifyStep) Reset() {
 	*x = VerifyStep{}
-	mi := &file_jurymast_v1_step_proto_msgTypes[11]
+	mi := &file_jurymast_v1_step_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1214,7 +1456,7 @@ func (x *VerifyStep) String() string {
 func (*VerifyStep) ProtoMessage() {}
 
 func (x *VerifyStep) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_step_proto_msgTypes[11]
+	mi := &file_jurymast_v1_step_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1227,7 +1469,7 @@ func (x *VerifyStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyStep.ProtoReflect.Descriptor instead.
 func (*VerifyStep) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{11}
+	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *VerifyStep) GetHealth() VerifyHealth {
@@ -1270,14 +1512,19 @@ type HttpRequestStep struct {
 	Expect string `protobuf:"bytes,7,opt,name=expect,proto3" json:"expect,omitempty"`
 	// Whether it may be repeated when its outcome is not known. Absent: GET, PUT and DELETE are idempotent, others are
 	// made at most once.
-	Repeat        Repeatability `protobuf:"varint,8,opt,name=repeat,proto3,enum=jurymast.v1.Repeatability" json:"repeat,omitempty"`
+	Repeat Repeatability `protobuf:"varint,8,opt,name=repeat,proto3,enum=jurymast.v1.Repeatability" json:"repeat,omitempty"`
+	// With `repeat: checkable`: how to find out whether the call was carried out.
+	Check *HttpCheck `protobuf:"bytes,9,opt,name=check,proto3" json:"check,omitempty"`
+	// What later steps may use of the answer: names to CEL expressions over `json` and `status`. Values are kept as
+	// strings of at most 1000 characters.
+	Outputs       map[string]string `protobuf:"bytes,10,rep,name=outputs,proto3" json:"outputs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HttpRequestStep) Reset() {
 	*x = HttpRequestStep{}
-	mi := &file_jurymast_v1_step_proto_msgTypes[12]
+	mi := &file_jurymast_v1_step_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1289,7 +1536,7 @@ func (x *HttpRequestStep) String() string {
 func (*HttpRequestStep) ProtoMessage() {}
 
 func (x *HttpRequestStep) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_step_proto_msgTypes[12]
+	mi := &file_jurymast_v1_step_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1302,7 +1549,7 @@ func (x *HttpRequestStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HttpRequestStep.ProtoReflect.Descriptor instead.
 func (*HttpRequestStep) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{12}
+	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HttpRequestStep) GetMethod() string {
@@ -1361,12 +1608,100 @@ func (x *HttpRequestStep) GetRepeat() Repeatability {
 	return Repeatability_REPEATABILITY_UNSPECIFIED
 }
 
+func (x *HttpRequestStep) GetCheck() *HttpCheck {
+	if x != nil {
+		return x.Check
+	}
+	return nil
+}
+
+func (x *HttpRequestStep) GetOutputs() map[string]string {
+	if x != nil {
+		return x.Outputs
+	}
+	return nil
+}
+
+// HttpCheck asks the receiver whether a call was carried out: a GET that changes nothing.
+type HttpCheck struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Address; a text/template. `.IdempotencyKey` is the key the call was made with.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// Request headers; values are text/templates. Never secrets.
+	Headers map[string]string `protobuf:"bytes,2,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Reference of a bearer token. Empty: that of the call.
+	Credential string `protobuf:"bytes,3,opt,name=credential,proto3" json:"credential,omitempty"`
+	// CEL condition over `json` and `status`: true says that the call was carried out, false that it was not. An answer
+	// of 500 and above, or none, says nothing; it is asked again, and in the end a human is.
+	CarriedOut    string `protobuf:"bytes,4,opt,name=carried_out,json=carriedOut,proto3" json:"carried_out,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HttpCheck) Reset() {
+	*x = HttpCheck{}
+	mi := &file_jurymast_v1_step_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HttpCheck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HttpCheck) ProtoMessage() {}
+
+func (x *HttpCheck) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_v1_step_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HttpCheck.ProtoReflect.Descriptor instead.
+func (*HttpCheck) Descriptor() ([]byte, []int) {
+	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *HttpCheck) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *HttpCheck) GetHeaders() map[string]string {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *HttpCheck) GetCredential() string {
+	if x != nil {
+		return x.Credential
+	}
+	return ""
+}
+
+func (x *HttpCheck) GetCarriedOut() string {
+	if x != nil {
+		return x.CarriedOut
+	}
+	return ""
+}
+
 // SetWeightStep sends a share of the traffic to another provider.
 type SetWeightStep struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Which provider: `preferred` or a name.
+	// Which provider: `preferred` or a name, but not the active one.
 	Provider string `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
-	// Share in percent, 0 to 100.
+	// Share in percent, 0 to 99; 0 takes it back. All of it is a switch.
 	Percent       int32 `protobuf:"varint,2,opt,name=percent,proto3" json:"percent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1374,7 +1709,7 @@ type SetWeightStep struct {
 
 func (x *SetWeightStep) Reset() {
 	*x = SetWeightStep{}
-	mi := &file_jurymast_v1_step_proto_msgTypes[13]
+	mi := &file_jurymast_v1_step_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1386,7 +1721,7 @@ func (x *SetWeightStep) String() string {
 func (*SetWeightStep) ProtoMessage() {}
 
 func (x *SetWeightStep) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_step_proto_msgTypes[13]
+	mi := &file_jurymast_v1_step_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1399,7 +1734,7 @@ func (x *SetWeightStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetWeightStep.ProtoReflect.Descriptor instead.
 func (*SetWeightStep) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{13}
+	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SetWeightStep) GetProvider() string {
@@ -1416,12 +1751,14 @@ func (x *SetWeightStep) GetPercent() int32 {
 	return 0
 }
 
-// RunRunbookStep runs another runbook.
+// RunRunbookStep runs the steps of another runbook within the run: same service, same owner, one journal, and undone
+// with it in reverse order. Its version is fixed when the run is created; its own `on`, `automation`, `guards`,
+// `objective` and `timeout` don't count. At most 3 deep, never in a circle.
 type RunRunbookStep struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the runbook.
 	Runbook string `protobuf:"bytes,1,opt,name=runbook,proto3" json:"runbook,omitempty"`
-	// Parameters for it.
+	// Parameters for it; values are text/templates over the outer runbook's parameters and outputs.
 	Parameters    map[string]string `protobuf:"bytes,2,rep,name=parameters,proto3" json:"parameters,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1429,7 +1766,7 @@ type RunRunbookStep struct {
 
 func (x *RunRunbookStep) Reset() {
 	*x = RunRunbookStep{}
-	mi := &file_jurymast_v1_step_proto_msgTypes[14]
+	mi := &file_jurymast_v1_step_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1441,7 +1778,7 @@ func (x *RunRunbookStep) String() string {
 func (*RunRunbookStep) ProtoMessage() {}
 
 func (x *RunRunbookStep) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_step_proto_msgTypes[14]
+	mi := &file_jurymast_v1_step_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1454,7 +1791,7 @@ func (x *RunRunbookStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRunbookStep.ProtoReflect.Descriptor instead.
 func (*RunRunbookStep) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{14}
+	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RunRunbookStep) GetRunbook() string {
@@ -1471,18 +1808,21 @@ func (x *RunRunbookStep) GetParameters() map[string]string {
 	return nil
 }
 
-// ParallelStep runs steps side by side.
+// ParallelStep runs steps side by side. It ends when all of them have ended, or at once when it has failed: then what is
+// still under way is stopped.
 type ParallelStep struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The steps.
-	Steps         []*Step `protobuf:"bytes,1,rep,name=steps,proto3" json:"steps,omitempty"`
+	// The steps. Their ids are unique in the whole runbook.
+	Steps []*Step `protobuf:"bytes,1,rep,name=steps,proto3" json:"steps,omitempty"`
+	// Whose failure fails the whole.
+	FailOn        FailOn `protobuf:"varint,2,opt,name=fail_on,json=failOn,proto3,enum=jurymast.v1.FailOn" json:"fail_on,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ParallelStep) Reset() {
 	*x = ParallelStep{}
-	mi := &file_jurymast_v1_step_proto_msgTypes[15]
+	mi := &file_jurymast_v1_step_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1494,7 +1834,7 @@ func (x *ParallelStep) String() string {
 func (*ParallelStep) ProtoMessage() {}
 
 func (x *ParallelStep) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_step_proto_msgTypes[15]
+	mi := &file_jurymast_v1_step_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1507,7 +1847,7 @@ func (x *ParallelStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParallelStep.ProtoReflect.Descriptor instead.
 func (*ParallelStep) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{15}
+	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ParallelStep) GetSteps() []*Step {
@@ -1517,10 +1857,18 @@ func (x *ParallelStep) GetSteps() []*Step {
 	return nil
 }
 
-// AutomationOffStep stops the machines for the run's service.
+func (x *ParallelStep) GetFailOn() FailOn {
+	if x != nil {
+		return x.FailOn
+	}
+	return FailOn_FAIL_ON_UNSPECIFIED
+}
+
+// AutomationOffStep stops the machines for the run's service: no run starts by itself there until a human switches
+// automation on again. The run itself goes on.
 type AutomationOffStep struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Why.
+	// Why. Empty: the run's reason.
 	Reason        string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1528,7 +1876,7 @@ type AutomationOffStep struct {
 
 func (x *AutomationOffStep) Reset() {
 	*x = AutomationOffStep{}
-	mi := &file_jurymast_v1_step_proto_msgTypes[16]
+	mi := &file_jurymast_v1_step_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1540,7 +1888,7 @@ func (x *AutomationOffStep) String() string {
 func (*AutomationOffStep) ProtoMessage() {}
 
 func (x *AutomationOffStep) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_step_proto_msgTypes[16]
+	mi := &file_jurymast_v1_step_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1553,7 +1901,7 @@ func (x *AutomationOffStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AutomationOffStep.ProtoReflect.Descriptor instead.
 func (*AutomationOffStep) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{16}
+	return file_jurymast_v1_step_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AutomationOffStep) GetReason() string {
@@ -1567,15 +1915,20 @@ var File_jurymast_v1_step_proto protoreflect.FileDescriptor
 
 const file_jurymast_v1_step_proto_rawDesc = "" +
 	"\n" +
-	"\x16jurymast/v1/step.proto\x12\vjurymast.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x19jurymast/v1/channel.proto\"\xcc\t\n" +
+	"\x16jurymast/v1/step.proto\x12\vjurymast.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x19jurymast/v1/channel.proto\x1a\x1ajurymast/v1/incident.proto\"\xb6\n" +
+	"\n" +
 	"\x04Step\x120\n" +
 	"\x02id\x18\x01 \x01(\tB \xbaH\x1d\xd8\x01\x01r\x182\x16^[a-z][a-z0-9_]{0,62}$R\x02id\x12\x18\n" +
 	"\x02if\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\x02if\x12D\n" +
 	"\atimeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\x9a\x9e\x01*\x00R\atimeout\x12(\n" +
 	"\x05retry\x18\x04 \x01(\v2\x12.jurymast.v1.RetryR\x05retry\x12?\n" +
 	"\n" +
-	"on_failure\x18\x05 \x01(\x0e2\x16.jurymast.v1.OnFailureB\b\xbaH\x05\x82\x01\x02\x10\x01R\tonFailure\x125\n" +
-	"\bexpected\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\bexpected\x12J\n" +
+	"on_failure\x18\x05 \x01(\x0e2\x16.jurymast.v1.OnFailureB\b\xbaH\x05\x82\x01\x02\x10\x01R\tonFailure\x12F\n" +
+	"\bexpected\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\x9a\x9e\x01*\x00R\bexpected\x129\n" +
+	"\n" +
+	"compensate\x18\a \x01(\v2\x19.jurymast.v1.CompensationR\n" +
+	"compensate\x12\x1c\n" +
+	"\tessential\x18\b \x01(\bR\tessential\x12J\n" +
 	"\x0fswitch_provider\x18\n" +
 	" \x01(\v2\x1f.jurymast.v1.SwitchProviderStepH\x00R\x0eswitchProvider\x12J\n" +
 	"\x0fenable_queueing\x18\v \x01(\v2\x1f.jurymast.v1.EnableQueueingStepH\x00R\x0eenableQueueing\x12M\n" +
@@ -1594,12 +1947,19 @@ const file_jurymast_v1_step_proto_rawDesc = "" +
 	"runRunbook\x127\n" +
 	"\bparallel\x18\x16 \x01(\v2\x19.jurymast.v1.ParallelStepH\x00R\bparallel\x12G\n" +
 	"\x0eautomation_off\x18\x17 \x01(\v2\x1e.jurymast.v1.AutomationOffStepH\x00R\rautomationOffB\x0f\n" +
-	"\x06action\x12\x05\xbaH\x02\b\x01\"\xaf\x01\n" +
+	"\x06action\x12\x05\xbaH\x02\b\x01\"\x84\x02\n" +
+	"\fCompensation\x12A\n" +
+	"\fhttp_request\x18\x01 \x01(\v2\x1c.jurymast.v1.HttpRequestStepH\x00R\vhttpRequest\x121\n" +
+	"\x06notify\x18\x02 \x01(\v2\x17.jurymast.v1.NotifyStepH\x00R\x06notify\x12C\n" +
+	"\atimeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xa3\x05*\x00R\atimeout\x12(\n" +
+	"\x05retry\x18\x04 \x01(\v2\x12.jurymast.v1.RetryR\x05retryB\x0f\n" +
+	"\x06action\x12\x05\xbaH\x02\b\x01\"\xf3\x01\n" +
 	"\x05Retry\x12%\n" +
 	"\battempts\x18\x01 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\battempts\x12B\n" +
 	"\ainitial\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
 	"\xaa\x01\a\"\x03\b\x90\x1c*\x00R\ainitial\x12;\n" +
-	"\x03max\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xa3\x05*\x00R\x03max\"\x8a\x01\n" +
+	"\x03max\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xa3\x05*\x00R\x03max\x12B\n" +
+	"\x06budget\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\x9a\x9e\x01*\x00R\x06budget\"\x8a\x01\n" +
 	"\x12SwitchProviderStep\x12D\n" +
 	"\x02to\x18\x01 \x03(\tB4\xbaH1\x92\x01.\b\x01\x10\x10\"(r&2$^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\x02to\x12.\n" +
 	"\aconfirm\x18\x02 \x01(\v2\x14.jurymast.v1.ConfirmR\aconfirm\"\x9a\x01\n" +
@@ -1608,11 +1968,11 @@ const file_jurymast_v1_step_proto_rawDesc = "" +
 	"\tsuccesses\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\tsuccesses\x12A\n" +
 	"\x06within\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xa3\x05*\x00R\x06within\"\x14\n" +
 	"\x12EnableQueueingStep\"\x15\n" +
-	"\x13DisableQueueingStep\"m\n" +
-	"\x0eDrainQueueStep\x12&\n" +
+	"\x13DisableQueueingStep\"\x98\x01\n" +
+	"\x0eDrainQueueStep\x12@\n" +
 	"\n" +
-	"start_rate\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18 R\tstartRate\x123\n" +
-	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"\x93\x02\n" +
+	"start_rate\x18\x01 \x01(\tB!\xbaH\x1e\xd8\x01\x01r\x192\x17^[1-9][0-9]{0,5}/[smh]$R\tstartRate\x12D\n" +
+	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\x9a\x9e\x01*\x00R\atimeout\"\x93\x02\n" +
 	"\n" +
 	"NotifyStep\x12(\n" +
 	"\bchannels\x18\x01 \x03(\tB\f\xbaH\t\x92\x01\x06\b\x01\x10\x10\x18\x01R\bchannels\x12#\n" +
@@ -1620,17 +1980,25 @@ const file_jurymast_v1_step_proto_rawDesc = "" +
 	"\x04text\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xa0\x1fR\x04text\x12\x1e\n" +
 	"\x05title\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x05title\x12;\n" +
 	"\bseverity\x18\x05 \x01(\x0e2\x15.jurymast.v1.SeverityB\b\xbaH\x05\x82\x01\x02\x10\x01R\bseverity\x12;\n" +
-	"\x04kind\x18\x06 \x01(\x0e2\x1d.jurymast.v1.NotificationKindB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04kind\"S\n" +
-	"\x12UpdateIncidentStep\x12\x1f\n" +
-	"\x06status\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18?R\x06status\x12\x1c\n" +
-	"\x04text\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xa0\x1fR\x04text\"\xe0\x01\n" +
+	"\x04kind\x18\x06 \x01(\x0e2\x1d.jurymast.v1.NotificationKindB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04kind\"\xa3\x02\n" +
+	"\x12UpdateIncidentStep\x12?\n" +
+	"\x06status\x18\x01 \x01(\x0e2\x1b.jurymast.v1.IncidentStatusB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06status\x12\x1c\n" +
+	"\x04text\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xa0\x1fR\x04text\x12\x1e\n" +
+	"\x05title\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x05title\x12=\n" +
+	"\x06impact\x18\x04 \x01(\x0e2\x1b.jurymast.v1.IncidentImpactB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06impact\x12O\n" +
+	"\x0enext_update_in\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xf5$*\x00R\fnextUpdateIn\"\xd7\x02\n" +
 	"\fApprovalStep\x12\x1c\n" +
 	"\x04text\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xe8\aR\x04text\x12&\n" +
 	"\tapprovers\x18\x02 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10 R\tapprovers\x12\x1f\n" +
 	"\x05count\x18\x03 \x01(\x05B\t\xbaH\x06\x1a\x04\x18\x10(\x00R\x05count\x12C\n" +
 	"\n" +
-	"on_timeout\x18\x04 \x01(\x0e2\x1a.jurymast.v1.TimeoutActionB\b\xbaH\x05\x82\x01\x02\x10\x01R\tonTimeout\x12$\n" +
-	"\bchannels\x18\x05 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10\x10R\bchannels\"\xde\x01\n" +
+	"on_timeout\x18\x04 \x01(\x0e2\x1a.jurymast.v1.TimeoutActionB\b\xbaH\x05\x82\x01\x02\x10\x01R\tonTimeout\x12&\n" +
+	"\bchannels\x18\x05 \x03(\tB\n" +
+	"\xbaH\a\x92\x01\x04\x10\x10\x18\x01R\bchannels\x12'\n" +
+	"\x0fexclude_starter\x18\x06 \x01(\bR\x0eexcludeStarter\x12J\n" +
+	"\vwarn_before\x18\a \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xf5$*\x00R\n" +
+	"warnBefore\"\xde\x01\n" +
 	"\bWaitStep\x12F\n" +
 	"\bduration\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\x9a\x9e\x012\x00R\bduration\x12\x1e\n" +
 	"\x05until\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\x05until:j\xbaHg\x1ae\n" +
@@ -1640,7 +2008,7 @@ const file_jurymast_v1_step_proto_rawDesc = "" +
 	"\x06health\x18\x01 \x01(\x0e2\x19.jurymast.v1.VerifyHealthB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06health\x12#\n" +
 	"\bprovider\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18?R\bprovider\x12;\n" +
-	"\x03for\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xf5$2\x00R\x03for\"\x84\x04\n" +
+	"\x03for\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xf5$2\x00R\x03for\"\xe2\x05\n" +
 	"\x0fHttpRequestStep\x12>\n" +
 	"\x06method\x18\x01 \x01(\tB&\xbaH#r!R\x00R\x03GETR\x04POSTR\x03PUTR\x05PATCHR\x06DELETER\x06method\x12\x1c\n" +
 	"\x03url\x18\x02 \x01(\tB\n" +
@@ -1652,24 +2020,44 @@ const file_jurymast_v1_step_proto_rawDesc = "" +
 	"credential\x126\n" +
 	"\rexpect_status\x18\x06 \x03(\x05B\x11\xbaH\x0e\x92\x01\v\x10 \"\a\x1a\x05\x18\xd7\x04(dR\fexpectStatus\x12 \n" +
 	"\x06expect\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\x06expect\x12<\n" +
-	"\x06repeat\x18\b \x01(\x0e2\x1a.jurymast.v1.RepeatabilityB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06repeat\x1a:\n" +
+	"\x06repeat\x18\b \x01(\x0e2\x1a.jurymast.v1.RepeatabilityB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06repeat\x12,\n" +
+	"\x05check\x18\t \x01(\v2\x16.jurymast.v1.HttpCheckR\x05check\x12r\n" +
+	"\aoutputs\x18\n" +
+	" \x03(\v2).jurymast.v1.HttpRequestStep.OutputsEntryB-\xbaH*\x9a\x01'\x10\x10\"\x1ar\x182\x16^[a-z][a-z0-9_]{0,62}$*\ar\x05\x10\x01\x18\xd0\x0fR\aoutputs\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"Y\n" +
-	"\rSetWeightStep\x12#\n" +
-	"\bprovider\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\bprovider\x12#\n" +
-	"\apercent\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\apercent\"\xc9\x01\n" +
-	"\x0eRunRunbookStep\x12!\n" +
-	"\arunbook\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\arunbook\x12U\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
+	"\fOutputsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xae\x02\n" +
+	"\tHttpCheck\x12\x1c\n" +
+	"\x03url\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x10R\x03url\x12G\n" +
+	"\aheaders\x18\x02 \x03(\v2#.jurymast.v1.HttpCheck.HeadersEntryB\b\xbaH\x05\x9a\x01\x02\x10 R\aheaders\x12Q\n" +
+	"\n" +
+	"credential\x18\x03 \x01(\tB1\xbaH.\xd8\x01\x01r)2'^(env:[A-Za-z_][A-Za-z0-9_]*|file:/.+)$R\n" +
+	"credential\x12+\n" +
+	"\vcarried_out\x18\x04 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xd0\x0fR\n" +
+	"carriedOut\x1a:\n" +
+	"\fHeadersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"}\n" +
+	"\rSetWeightStep\x12G\n" +
+	"\bprovider\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\bprovider\x12#\n" +
+	"\apercent\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x18c(\x00R\apercent\"\xed\x01\n" +
+	"\x0eRunRunbookStep\x12E\n" +
+	"\arunbook\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$R\arunbook\x12U\n" +
 	"\n" +
 	"parameters\x18\x02 \x03(\v2+.jurymast.v1.RunRunbookStep.ParametersEntryB\b\xbaH\x05\x9a\x01\x02\x10 R\n" +
 	"parameters\x1a=\n" +
 	"\x0fParametersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"C\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"{\n" +
 	"\fParallelStep\x123\n" +
 	"\x05steps\x18\x01 \x03(\v2\x11.jurymast.v1.StepB\n" +
-	"\xbaH\a\x92\x01\x04\b\x01\x10\x10R\x05steps\"5\n" +
+	"\xbaH\a\x92\x01\x04\b\x02\x10\x10R\x05steps\x126\n" +
+	"\afail_on\x18\x02 \x01(\x0e2\x13.jurymast.v1.FailOnB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06failOn\"5\n" +
 	"\x11AutomationOffStep\x12 \n" +
 	"\x06reason\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\x06reason*\x87\x01\n" +
 	"\tOnFailure\x12\x1a\n" +
@@ -1685,11 +2073,17 @@ const file_jurymast_v1_step_proto_rawDesc = "" +
 	"\x17TIMEOUT_ACTION_ESCALATE\x10\x03*H\n" +
 	"\fVerifyHealth\x12\x1d\n" +
 	"\x19VERIFY_HEALTH_UNSPECIFIED\x10\x00\x12\x19\n" +
-	"\x15VERIFY_HEALTH_HEALTHY\x10\x01*l\n" +
+	"\x15VERIFY_HEALTH_HEALTHY\x10\x01*\x89\x01\n" +
 	"\rRepeatability\x12\x1d\n" +
 	"\x19REPEATABILITY_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18REPEATABILITY_IDEMPOTENT\x10\x01\x12\x1e\n" +
-	"\x1aREPEATABILITY_AT_MOST_ONCE\x10\x02B;Z9github.com/jurymast/jurymast/proto/jurymast/v1;jurymastv1b\x06proto3"
+	"\x1aREPEATABILITY_AT_MOST_ONCE\x10\x02\x12\x1b\n" +
+	"\x17REPEATABILITY_CHECKABLE\x10\x03*`\n" +
+	"\x06FailOn\x12\x17\n" +
+	"\x13FAIL_ON_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11FAIL_ON_ANY_ERROR\x10\x01\x12\x15\n" +
+	"\x11FAIL_ON_ESSENTIAL\x10\x02\x12\x0f\n" +
+	"\vFAIL_ON_ALL\x10\x03B;Z9github.com/jurymast/jurymast/proto/jurymast/v1;jurymastv1b\x06proto3"
 
 var (
 	file_jurymast_v1_step_proto_rawDescOnce sync.Once
@@ -1703,75 +2097,96 @@ func file_jurymast_v1_step_proto_rawDescGZIP() []byte {
 	return file_jurymast_v1_step_proto_rawDescData
 }
 
-var file_jurymast_v1_step_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_jurymast_v1_step_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_jurymast_v1_step_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_jurymast_v1_step_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_jurymast_v1_step_proto_goTypes = []any{
 	(OnFailure)(0),              // 0: jurymast.v1.OnFailure
 	(TimeoutAction)(0),          // 1: jurymast.v1.TimeoutAction
 	(VerifyHealth)(0),           // 2: jurymast.v1.VerifyHealth
 	(Repeatability)(0),          // 3: jurymast.v1.Repeatability
-	(*Step)(nil),                // 4: jurymast.v1.Step
-	(*Retry)(nil),               // 5: jurymast.v1.Retry
-	(*SwitchProviderStep)(nil),  // 6: jurymast.v1.SwitchProviderStep
-	(*Confirm)(nil),             // 7: jurymast.v1.Confirm
-	(*EnableQueueingStep)(nil),  // 8: jurymast.v1.EnableQueueingStep
-	(*DisableQueueingStep)(nil), // 9: jurymast.v1.DisableQueueingStep
-	(*DrainQueueStep)(nil),      // 10: jurymast.v1.DrainQueueStep
-	(*NotifyStep)(nil),          // 11: jurymast.v1.NotifyStep
-	(*UpdateIncidentStep)(nil),  // 12: jurymast.v1.UpdateIncidentStep
-	(*ApprovalStep)(nil),        // 13: jurymast.v1.ApprovalStep
-	(*WaitStep)(nil),            // 14: jurymast.v1.WaitStep
-	(*VerifyStep)(nil),          // 15: jurymast.v1.VerifyStep
-	(*HttpRequestStep)(nil),     // 16: jurymast.v1.HttpRequestStep
-	(*SetWeightStep)(nil),       // 17: jurymast.v1.SetWeightStep
-	(*RunRunbookStep)(nil),      // 18: jurymast.v1.RunRunbookStep
-	(*ParallelStep)(nil),        // 19: jurymast.v1.ParallelStep
-	(*AutomationOffStep)(nil),   // 20: jurymast.v1.AutomationOffStep
-	nil,                         // 21: jurymast.v1.HttpRequestStep.HeadersEntry
-	nil,                         // 22: jurymast.v1.RunRunbookStep.ParametersEntry
-	(*durationpb.Duration)(nil), // 23: google.protobuf.Duration
-	(Severity)(0),               // 24: jurymast.v1.Severity
-	(NotificationKind)(0),       // 25: jurymast.v1.NotificationKind
+	(FailOn)(0),                 // 4: jurymast.v1.FailOn
+	(*Step)(nil),                // 5: jurymast.v1.Step
+	(*Compensation)(nil),        // 6: jurymast.v1.Compensation
+	(*Retry)(nil),               // 7: jurymast.v1.Retry
+	(*SwitchProviderStep)(nil),  // 8: jurymast.v1.SwitchProviderStep
+	(*Confirm)(nil),             // 9: jurymast.v1.Confirm
+	(*EnableQueueingStep)(nil),  // 10: jurymast.v1.EnableQueueingStep
+	(*DisableQueueingStep)(nil), // 11: jurymast.v1.DisableQueueingStep
+	(*DrainQueueStep)(nil),      // 12: jurymast.v1.DrainQueueStep
+	(*NotifyStep)(nil),          // 13: jurymast.v1.NotifyStep
+	(*UpdateIncidentStep)(nil),  // 14: jurymast.v1.UpdateIncidentStep
+	(*ApprovalStep)(nil),        // 15: jurymast.v1.ApprovalStep
+	(*WaitStep)(nil),            // 16: jurymast.v1.WaitStep
+	(*VerifyStep)(nil),          // 17: jurymast.v1.VerifyStep
+	(*HttpRequestStep)(nil),     // 18: jurymast.v1.HttpRequestStep
+	(*HttpCheck)(nil),           // 19: jurymast.v1.HttpCheck
+	(*SetWeightStep)(nil),       // 20: jurymast.v1.SetWeightStep
+	(*RunRunbookStep)(nil),      // 21: jurymast.v1.RunRunbookStep
+	(*ParallelStep)(nil),        // 22: jurymast.v1.ParallelStep
+	(*AutomationOffStep)(nil),   // 23: jurymast.v1.AutomationOffStep
+	nil,                         // 24: jurymast.v1.HttpRequestStep.HeadersEntry
+	nil,                         // 25: jurymast.v1.HttpRequestStep.OutputsEntry
+	nil,                         // 26: jurymast.v1.HttpCheck.HeadersEntry
+	nil,                         // 27: jurymast.v1.RunRunbookStep.ParametersEntry
+	(*durationpb.Duration)(nil), // 28: google.protobuf.Duration
+	(Severity)(0),               // 29: jurymast.v1.Severity
+	(NotificationKind)(0),       // 30: jurymast.v1.NotificationKind
+	(IncidentStatus)(0),         // 31: jurymast.v1.IncidentStatus
+	(IncidentImpact)(0),         // 32: jurymast.v1.IncidentImpact
 }
 var file_jurymast_v1_step_proto_depIdxs = []int32{
-	23, // 0: jurymast.v1.Step.timeout:type_name -> google.protobuf.Duration
-	5,  // 1: jurymast.v1.Step.retry:type_name -> jurymast.v1.Retry
+	28, // 0: jurymast.v1.Step.timeout:type_name -> google.protobuf.Duration
+	7,  // 1: jurymast.v1.Step.retry:type_name -> jurymast.v1.Retry
 	0,  // 2: jurymast.v1.Step.on_failure:type_name -> jurymast.v1.OnFailure
-	23, // 3: jurymast.v1.Step.expected:type_name -> google.protobuf.Duration
-	6,  // 4: jurymast.v1.Step.switch_provider:type_name -> jurymast.v1.SwitchProviderStep
-	8,  // 5: jurymast.v1.Step.enable_queueing:type_name -> jurymast.v1.EnableQueueingStep
-	9,  // 6: jurymast.v1.Step.disable_queueing:type_name -> jurymast.v1.DisableQueueingStep
-	10, // 7: jurymast.v1.Step.drain_queue:type_name -> jurymast.v1.DrainQueueStep
-	11, // 8: jurymast.v1.Step.notify:type_name -> jurymast.v1.NotifyStep
-	12, // 9: jurymast.v1.Step.update_incident:type_name -> jurymast.v1.UpdateIncidentStep
-	13, // 10: jurymast.v1.Step.approval:type_name -> jurymast.v1.ApprovalStep
-	14, // 11: jurymast.v1.Step.wait:type_name -> jurymast.v1.WaitStep
-	15, // 12: jurymast.v1.Step.verify:type_name -> jurymast.v1.VerifyStep
-	16, // 13: jurymast.v1.Step.http_request:type_name -> jurymast.v1.HttpRequestStep
-	17, // 14: jurymast.v1.Step.set_weight:type_name -> jurymast.v1.SetWeightStep
-	18, // 15: jurymast.v1.Step.run_runbook:type_name -> jurymast.v1.RunRunbookStep
-	19, // 16: jurymast.v1.Step.parallel:type_name -> jurymast.v1.ParallelStep
-	20, // 17: jurymast.v1.Step.automation_off:type_name -> jurymast.v1.AutomationOffStep
-	23, // 18: jurymast.v1.Retry.initial:type_name -> google.protobuf.Duration
-	23, // 19: jurymast.v1.Retry.max:type_name -> google.protobuf.Duration
-	7,  // 20: jurymast.v1.SwitchProviderStep.confirm:type_name -> jurymast.v1.Confirm
-	23, // 21: jurymast.v1.Confirm.within:type_name -> google.protobuf.Duration
-	23, // 22: jurymast.v1.DrainQueueStep.timeout:type_name -> google.protobuf.Duration
-	24, // 23: jurymast.v1.NotifyStep.severity:type_name -> jurymast.v1.Severity
-	25, // 24: jurymast.v1.NotifyStep.kind:type_name -> jurymast.v1.NotificationKind
-	1,  // 25: jurymast.v1.ApprovalStep.on_timeout:type_name -> jurymast.v1.TimeoutAction
-	23, // 26: jurymast.v1.WaitStep.duration:type_name -> google.protobuf.Duration
-	2,  // 27: jurymast.v1.VerifyStep.health:type_name -> jurymast.v1.VerifyHealth
-	23, // 28: jurymast.v1.VerifyStep.for:type_name -> google.protobuf.Duration
-	21, // 29: jurymast.v1.HttpRequestStep.headers:type_name -> jurymast.v1.HttpRequestStep.HeadersEntry
-	3,  // 30: jurymast.v1.HttpRequestStep.repeat:type_name -> jurymast.v1.Repeatability
-	22, // 31: jurymast.v1.RunRunbookStep.parameters:type_name -> jurymast.v1.RunRunbookStep.ParametersEntry
-	4,  // 32: jurymast.v1.ParallelStep.steps:type_name -> jurymast.v1.Step
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	28, // 3: jurymast.v1.Step.expected:type_name -> google.protobuf.Duration
+	6,  // 4: jurymast.v1.Step.compensate:type_name -> jurymast.v1.Compensation
+	8,  // 5: jurymast.v1.Step.switch_provider:type_name -> jurymast.v1.SwitchProviderStep
+	10, // 6: jurymast.v1.Step.enable_queueing:type_name -> jurymast.v1.EnableQueueingStep
+	11, // 7: jurymast.v1.Step.disable_queueing:type_name -> jurymast.v1.DisableQueueingStep
+	12, // 8: jurymast.v1.Step.drain_queue:type_name -> jurymast.v1.DrainQueueStep
+	13, // 9: jurymast.v1.Step.notify:type_name -> jurymast.v1.NotifyStep
+	14, // 10: jurymast.v1.Step.update_incident:type_name -> jurymast.v1.UpdateIncidentStep
+	15, // 11: jurymast.v1.Step.approval:type_name -> jurymast.v1.ApprovalStep
+	16, // 12: jurymast.v1.Step.wait:type_name -> jurymast.v1.WaitStep
+	17, // 13: jurymast.v1.Step.verify:type_name -> jurymast.v1.VerifyStep
+	18, // 14: jurymast.v1.Step.http_request:type_name -> jurymast.v1.HttpRequestStep
+	20, // 15: jurymast.v1.Step.set_weight:type_name -> jurymast.v1.SetWeightStep
+	21, // 16: jurymast.v1.Step.run_runbook:type_name -> jurymast.v1.RunRunbookStep
+	22, // 17: jurymast.v1.Step.parallel:type_name -> jurymast.v1.ParallelStep
+	23, // 18: jurymast.v1.Step.automation_off:type_name -> jurymast.v1.AutomationOffStep
+	18, // 19: jurymast.v1.Compensation.http_request:type_name -> jurymast.v1.HttpRequestStep
+	13, // 20: jurymast.v1.Compensation.notify:type_name -> jurymast.v1.NotifyStep
+	28, // 21: jurymast.v1.Compensation.timeout:type_name -> google.protobuf.Duration
+	7,  // 22: jurymast.v1.Compensation.retry:type_name -> jurymast.v1.Retry
+	28, // 23: jurymast.v1.Retry.initial:type_name -> google.protobuf.Duration
+	28, // 24: jurymast.v1.Retry.max:type_name -> google.protobuf.Duration
+	28, // 25: jurymast.v1.Retry.budget:type_name -> google.protobuf.Duration
+	9,  // 26: jurymast.v1.SwitchProviderStep.confirm:type_name -> jurymast.v1.Confirm
+	28, // 27: jurymast.v1.Confirm.within:type_name -> google.protobuf.Duration
+	28, // 28: jurymast.v1.DrainQueueStep.timeout:type_name -> google.protobuf.Duration
+	29, // 29: jurymast.v1.NotifyStep.severity:type_name -> jurymast.v1.Severity
+	30, // 30: jurymast.v1.NotifyStep.kind:type_name -> jurymast.v1.NotificationKind
+	31, // 31: jurymast.v1.UpdateIncidentStep.status:type_name -> jurymast.v1.IncidentStatus
+	32, // 32: jurymast.v1.UpdateIncidentStep.impact:type_name -> jurymast.v1.IncidentImpact
+	28, // 33: jurymast.v1.UpdateIncidentStep.next_update_in:type_name -> google.protobuf.Duration
+	1,  // 34: jurymast.v1.ApprovalStep.on_timeout:type_name -> jurymast.v1.TimeoutAction
+	28, // 35: jurymast.v1.ApprovalStep.warn_before:type_name -> google.protobuf.Duration
+	28, // 36: jurymast.v1.WaitStep.duration:type_name -> google.protobuf.Duration
+	2,  // 37: jurymast.v1.VerifyStep.health:type_name -> jurymast.v1.VerifyHealth
+	28, // 38: jurymast.v1.VerifyStep.for:type_name -> google.protobuf.Duration
+	24, // 39: jurymast.v1.HttpRequestStep.headers:type_name -> jurymast.v1.HttpRequestStep.HeadersEntry
+	3,  // 40: jurymast.v1.HttpRequestStep.repeat:type_name -> jurymast.v1.Repeatability
+	19, // 41: jurymast.v1.HttpRequestStep.check:type_name -> jurymast.v1.HttpCheck
+	25, // 42: jurymast.v1.HttpRequestStep.outputs:type_name -> jurymast.v1.HttpRequestStep.OutputsEntry
+	26, // 43: jurymast.v1.HttpCheck.headers:type_name -> jurymast.v1.HttpCheck.HeadersEntry
+	27, // 44: jurymast.v1.RunRunbookStep.parameters:type_name -> jurymast.v1.RunRunbookStep.ParametersEntry
+	5,  // 45: jurymast.v1.ParallelStep.steps:type_name -> jurymast.v1.Step
+	4,  // 46: jurymast.v1.ParallelStep.fail_on:type_name -> jurymast.v1.FailOn
+	47, // [47:47] is the sub-list for method output_type
+	47, // [47:47] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_jurymast_v1_step_proto_init() }
@@ -1780,6 +2195,7 @@ func file_jurymast_v1_step_proto_init() {
 		return
 	}
 	file_jurymast_v1_channel_proto_init()
+	file_jurymast_v1_incident_proto_init()
 	file_jurymast_v1_step_proto_msgTypes[0].OneofWrappers = []any{
 		(*Step_SwitchProvider)(nil),
 		(*Step_EnableQueueing)(nil),
@@ -1796,13 +2212,17 @@ func file_jurymast_v1_step_proto_init() {
 		(*Step_Parallel)(nil),
 		(*Step_AutomationOff)(nil),
 	}
+	file_jurymast_v1_step_proto_msgTypes[1].OneofWrappers = []any{
+		(*Compensation_HttpRequest)(nil),
+		(*Compensation_Notify)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jurymast_v1_step_proto_rawDesc), len(file_jurymast_v1_step_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   19,
+			NumEnums:      5,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -84,6 +84,63 @@ func (TriggerCause) EnumDescriptor() ([]byte, []int) {
 	return file_jurymast_v1_trigger_proto_rawDescGZIP(), []int{0}
 }
 
+// RunMode says how real a run is.
+type RunMode int32
+
+const (
+	// The default: live.
+	RunMode_RUN_MODE_UNSPECIFIED RunMode = 0
+	// It is real.
+	RunMode_RUN_MODE_LIVE RunMode = 1
+	// A rehearsal.
+	RunMode_RUN_MODE_DRILL RunMode = 2
+	// Nothing is changed.
+	RunMode_RUN_MODE_DRY_RUN RunMode = 3
+)
+
+// Enum value maps for RunMode.
+var (
+	RunMode_name = map[int32]string{
+		0: "RUN_MODE_UNSPECIFIED",
+		1: "RUN_MODE_LIVE",
+		2: "RUN_MODE_DRILL",
+		3: "RUN_MODE_DRY_RUN",
+	}
+	RunMode_value = map[string]int32{
+		"RUN_MODE_UNSPECIFIED": 0,
+		"RUN_MODE_LIVE":        1,
+		"RUN_MODE_DRILL":       2,
+		"RUN_MODE_DRY_RUN":     3,
+	}
+)
+
+func (x RunMode) Enum() *RunMode {
+	p := new(RunMode)
+	*p = x
+	return p
+}
+
+func (x RunMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RunMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_jurymast_v1_trigger_proto_enumTypes[1].Descriptor()
+}
+
+func (RunMode) Type() protoreflect.EnumType {
+	return &file_jurymast_v1_trigger_proto_enumTypes[1]
+}
+
+func (x RunMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RunMode.Descriptor instead.
+func (RunMode) EnumDescriptor() ([]byte, []int) {
+	return file_jurymast_v1_trigger_proto_rawDescGZIP(), []int{1}
+}
+
 // TriggerState is what became of a trigger.
 type TriggerState int32
 
@@ -125,11 +182,11 @@ func (x TriggerState) String() string {
 }
 
 func (TriggerState) Descriptor() protoreflect.EnumDescriptor {
-	return file_jurymast_v1_trigger_proto_enumTypes[1].Descriptor()
+	return file_jurymast_v1_trigger_proto_enumTypes[2].Descriptor()
 }
 
 func (TriggerState) Type() protoreflect.EnumType {
-	return &file_jurymast_v1_trigger_proto_enumTypes[1]
+	return &file_jurymast_v1_trigger_proto_enumTypes[2]
 }
 
 func (x TriggerState) Number() protoreflect.EnumNumber {
@@ -138,7 +195,7 @@ func (x TriggerState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TriggerState.Descriptor instead.
 func (TriggerState) EnumDescriptor() ([]byte, []int) {
-	return file_jurymast_v1_trigger_proto_rawDescGZIP(), []int{1}
+	return file_jurymast_v1_trigger_proto_rawDescGZIP(), []int{2}
 }
 
 // OutcomeState is what became of one runbook for a trigger.
@@ -186,11 +243,11 @@ func (x OutcomeState) String() string {
 }
 
 func (OutcomeState) Descriptor() protoreflect.EnumDescriptor {
-	return file_jurymast_v1_trigger_proto_enumTypes[2].Descriptor()
+	return file_jurymast_v1_trigger_proto_enumTypes[3].Descriptor()
 }
 
 func (OutcomeState) Type() protoreflect.EnumType {
-	return &file_jurymast_v1_trigger_proto_enumTypes[2]
+	return &file_jurymast_v1_trigger_proto_enumTypes[3]
 }
 
 func (x OutcomeState) Number() protoreflect.EnumNumber {
@@ -199,7 +256,7 @@ func (x OutcomeState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OutcomeState.Descriptor instead.
 func (OutcomeState) EnumDescriptor() ([]byte, []int) {
-	return file_jurymast_v1_trigger_proto_rawDescGZIP(), []int{2}
+	return file_jurymast_v1_trigger_proto_rawDescGZIP(), []int{3}
 }
 
 // Trigger is the durable fact that something asked for a run, with its evidence.
@@ -237,6 +294,12 @@ type Trigger struct {
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When it was settled or cleared.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// Schedule that fired it.
+	Schedule string `protobuf:"bytes,17,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	// How real the run is to be.
+	Mode RunMode `protobuf:"varint,18,opt,name=mode,proto3,enum=jurymast.v1.RunMode" json:"mode,omitempty"`
+	// When what was asked for outside of any episode is no longer wanted; absent: never.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Revision at which the record was stored last.
 	Revision      int64 `protobuf:"varint,20,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -385,6 +448,27 @@ func (x *Trigger) GetEndTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Trigger) GetSchedule() string {
+	if x != nil {
+		return x.Schedule
+	}
+	return ""
+}
+
+func (x *Trigger) GetMode() RunMode {
+	if x != nil {
+		return x.Mode
+	}
+	return RunMode_RUN_MODE_UNSPECIFIED
+}
+
+func (x *Trigger) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
 func (x *Trigger) GetRevision() int64 {
 	if x != nil {
 		return x.Revision
@@ -487,7 +571,7 @@ var File_jurymast_v1_trigger_proto protoreflect.FileDescriptor
 
 const file_jurymast_v1_trigger_proto_rawDesc = "" +
 	"\n" +
-	"\x19jurymast/v1/trigger.proto\x12\vjurymast.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18jurymast/v1/health.proto\"\x85\x06\n" +
+	"\x19jurymast/v1/trigger.proto\x12\vjurymast.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18jurymast/v1/health.proto\"\x88\a\n" +
 	"\aTrigger\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
 	"\x05cause\x18\x02 \x01(\x0e2\x19.jurymast.v1.TriggerCauseR\x05cause\x12\x18\n" +
@@ -510,7 +594,11 @@ const file_jurymast_v1_trigger_proto_rawDesc = "" +
 	"\x05onset\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\x05onset\x12;\n" +
 	"\vcreate_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x125\n" +
-	"\bend_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x1f\n" +
+	"\bend_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x1a\n" +
+	"\bschedule\x18\x11 \x01(\tR\bschedule\x12(\n" +
+	"\x04mode\x18\x12 \x01(\x0e2\x14.jurymast.v1.RunModeR\x04mode\x12;\n" +
+	"\vexpire_time\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12\x1f\n" +
 	"\brevision\x18\x14 \x01(\x03B\x03\xe0A\x03R\brevision\x1a=\n" +
 	"\x0fParametersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -527,7 +615,12 @@ const file_jurymast_v1_trigger_proto_rawDesc = "" +
 	"\x14TRIGGER_CAUSE_HEALTH\x10\x01\x12\x18\n" +
 	"\x14TRIGGER_CAUSE_CLIENT\x10\x02\x12\x1a\n" +
 	"\x16TRIGGER_CAUSE_OPERATOR\x10\x03\x12\x1a\n" +
-	"\x16TRIGGER_CAUSE_SCHEDULE\x10\x04*~\n" +
+	"\x16TRIGGER_CAUSE_SCHEDULE\x10\x04*`\n" +
+	"\aRunMode\x12\x18\n" +
+	"\x14RUN_MODE_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rRUN_MODE_LIVE\x10\x01\x12\x12\n" +
+	"\x0eRUN_MODE_DRILL\x10\x02\x12\x14\n" +
+	"\x10RUN_MODE_DRY_RUN\x10\x03*~\n" +
 	"\fTriggerState\x12\x1d\n" +
 	"\x19TRIGGER_STATE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15TRIGGER_STATE_PENDING\x10\x01\x12\x19\n" +
@@ -552,36 +645,39 @@ func file_jurymast_v1_trigger_proto_rawDescGZIP() []byte {
 	return file_jurymast_v1_trigger_proto_rawDescData
 }
 
-var file_jurymast_v1_trigger_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_jurymast_v1_trigger_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
 var file_jurymast_v1_trigger_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_jurymast_v1_trigger_proto_goTypes = []any{
 	(TriggerCause)(0),             // 0: jurymast.v1.TriggerCause
-	(TriggerState)(0),             // 1: jurymast.v1.TriggerState
-	(OutcomeState)(0),             // 2: jurymast.v1.OutcomeState
-	(*Trigger)(nil),               // 3: jurymast.v1.Trigger
-	(*TriggerOutcome)(nil),        // 4: jurymast.v1.TriggerOutcome
-	nil,                           // 5: jurymast.v1.Trigger.ParametersEntry
-	(HealthState)(0),              // 6: jurymast.v1.HealthState
-	(*Signal)(nil),                // 7: jurymast.v1.Signal
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(RunMode)(0),                  // 1: jurymast.v1.RunMode
+	(TriggerState)(0),             // 2: jurymast.v1.TriggerState
+	(OutcomeState)(0),             // 3: jurymast.v1.OutcomeState
+	(*Trigger)(nil),               // 4: jurymast.v1.Trigger
+	(*TriggerOutcome)(nil),        // 5: jurymast.v1.TriggerOutcome
+	nil,                           // 6: jurymast.v1.Trigger.ParametersEntry
+	(HealthState)(0),              // 7: jurymast.v1.HealthState
+	(*Signal)(nil),                // 8: jurymast.v1.Signal
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
 }
 var file_jurymast_v1_trigger_proto_depIdxs = []int32{
 	0,  // 0: jurymast.v1.Trigger.cause:type_name -> jurymast.v1.TriggerCause
-	6,  // 1: jurymast.v1.Trigger.health:type_name -> jurymast.v1.HealthState
-	5,  // 2: jurymast.v1.Trigger.parameters:type_name -> jurymast.v1.Trigger.ParametersEntry
-	1,  // 3: jurymast.v1.Trigger.state:type_name -> jurymast.v1.TriggerState
-	4,  // 4: jurymast.v1.Trigger.outcomes:type_name -> jurymast.v1.TriggerOutcome
-	7,  // 5: jurymast.v1.Trigger.evidence:type_name -> jurymast.v1.Signal
-	8,  // 6: jurymast.v1.Trigger.onset:type_name -> google.protobuf.Timestamp
-	8,  // 7: jurymast.v1.Trigger.create_time:type_name -> google.protobuf.Timestamp
-	8,  // 8: jurymast.v1.Trigger.end_time:type_name -> google.protobuf.Timestamp
-	2,  // 9: jurymast.v1.TriggerOutcome.state:type_name -> jurymast.v1.OutcomeState
-	8,  // 10: jurymast.v1.TriggerOutcome.time:type_name -> google.protobuf.Timestamp
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	7,  // 1: jurymast.v1.Trigger.health:type_name -> jurymast.v1.HealthState
+	6,  // 2: jurymast.v1.Trigger.parameters:type_name -> jurymast.v1.Trigger.ParametersEntry
+	2,  // 3: jurymast.v1.Trigger.state:type_name -> jurymast.v1.TriggerState
+	5,  // 4: jurymast.v1.Trigger.outcomes:type_name -> jurymast.v1.TriggerOutcome
+	8,  // 5: jurymast.v1.Trigger.evidence:type_name -> jurymast.v1.Signal
+	9,  // 6: jurymast.v1.Trigger.onset:type_name -> google.protobuf.Timestamp
+	9,  // 7: jurymast.v1.Trigger.create_time:type_name -> google.protobuf.Timestamp
+	9,  // 8: jurymast.v1.Trigger.end_time:type_name -> google.protobuf.Timestamp
+	1,  // 9: jurymast.v1.Trigger.mode:type_name -> jurymast.v1.RunMode
+	9,  // 10: jurymast.v1.Trigger.expire_time:type_name -> google.protobuf.Timestamp
+	3,  // 11: jurymast.v1.TriggerOutcome.state:type_name -> jurymast.v1.OutcomeState
+	9,  // 12: jurymast.v1.TriggerOutcome.time:type_name -> google.protobuf.Timestamp
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_jurymast_v1_trigger_proto_init() }
@@ -595,7 +691,7 @@ func file_jurymast_v1_trigger_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jurymast_v1_trigger_proto_rawDesc), len(file_jurymast_v1_trigger_proto_rawDesc)),
-			NumEnums:      3,
+			NumEnums:      4,
 			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,

@@ -12,6 +12,7 @@ import (
 	v1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -385,7 +386,11 @@ type Cooldown struct {
 	// When it ends.
 	Until *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=until,proto3" json:"until,omitempty"`
 	// Provider the run was started for.
-	Provider      string `protobuf:"bytes,5,opt,name=provider,proto3" json:"provider,omitempty"`
+	Provider string `protobuf:"bytes,5,opt,name=provider,proto3" json:"provider,omitempty"`
+	// How long it was; the next one is twice as long when the same disaster comes back soon after it.
+	Length *durationpb.Duration `protobuf:"bytes,6,opt,name=length,proto3" json:"length,omitempty"`
+	// Until when a return counts as soon: the record is kept so long.
+	ForgetTime    *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=forget_time,json=forgetTime,proto3" json:"forget_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -455,6 +460,212 @@ func (x *Cooldown) GetProvider() string {
 	return ""
 }
 
+func (x *Cooldown) GetLength() *durationpb.Duration {
+	if x != nil {
+		return x.Length
+	}
+	return nil
+}
+
+func (x *Cooldown) GetForgetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ForgetTime
+	}
+	return nil
+}
+
+// SwitchSlot is one of the slots of the fleet-wide switch limit; taken while its time has not come.
+type SwitchSlot struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Service whose switch took it.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// Run that took it.
+	Run string `protobuf:"bytes,2,opt,name=run,proto3" json:"run,omitempty"`
+	// When it is free again.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SwitchSlot) Reset() {
+	*x = SwitchSlot{}
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SwitchSlot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SwitchSlot) ProtoMessage() {}
+
+func (x *SwitchSlot) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SwitchSlot.ProtoReflect.Descriptor instead.
+func (*SwitchSlot) Descriptor() ([]byte, []int) {
+	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SwitchSlot) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *SwitchSlot) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *SwitchSlot) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+// ScheduleState is where a schedule stands.
+type ScheduleState struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Revision of the schedule it was reckoned from; another schedule begins anew.
+	ScheduleRevision int64 `protobuf:"varint,1,opt,name=schedule_revision,json=scheduleRevision,proto3" json:"schedule_revision,omitempty"`
+	// When it fires next.
+	NextTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=next_time,json=nextTime,proto3" json:"next_time,omitempty"`
+	// The time it fired for last.
+	LastTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last_time,json=lastTime,proto3" json:"last_time,omitempty"`
+	// Trigger it fired last.
+	LastTrigger string `protobuf:"bytes,4,opt,name=last_trigger,json=lastTrigger,proto3" json:"last_trigger,omitempty"`
+	// Times that were missed and not fired.
+	Missed        int64 `protobuf:"varint,5,opt,name=missed,proto3" json:"missed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScheduleState) Reset() {
+	*x = ScheduleState{}
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScheduleState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScheduleState) ProtoMessage() {}
+
+func (x *ScheduleState) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScheduleState.ProtoReflect.Descriptor instead.
+func (*ScheduleState) Descriptor() ([]byte, []int) {
+	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ScheduleState) GetScheduleRevision() int64 {
+	if x != nil {
+		return x.ScheduleRevision
+	}
+	return 0
+}
+
+func (x *ScheduleState) GetNextTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextTime
+	}
+	return nil
+}
+
+func (x *ScheduleState) GetLastTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastTime
+	}
+	return nil
+}
+
+func (x *ScheduleState) GetLastTrigger() string {
+	if x != nil {
+		return x.LastTrigger
+	}
+	return ""
+}
+
+func (x *ScheduleState) GetMissed() int64 {
+	if x != nil {
+		return x.Missed
+	}
+	return 0
+}
+
+// OpenIncident ties a service to the incident that is open for it, so that there is at most one.
+type OpenIncident struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Incident.
+	Incident      string `protobuf:"bytes,1,opt,name=incident,proto3" json:"incident,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenIncident) Reset() {
+	*x = OpenIncident{}
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenIncident) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenIncident) ProtoMessage() {}
+
+func (x *OpenIncident) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenIncident.ProtoReflect.Descriptor instead.
+func (*OpenIncident) Descriptor() ([]byte, []int) {
+	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *OpenIncident) GetIncident() string {
+	if x != nil {
+		return x.Incident
+	}
+	return ""
+}
+
 // Request remembers an answered request for 24 h.
 type Request struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -474,7 +685,7 @@ type Request struct {
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[7]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -486,7 +697,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[7]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -499,7 +710,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{7}
+	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Request) GetPrincipal() string {
@@ -547,14 +758,18 @@ type InForceReport struct {
 	// When it was reported.
 	ReportTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=report_time,json=reportTime,proto3" json:"report_time,omitempty"`
 	// Until when it counts.
-	ValidUntil    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=valid_until,json=validUntil,proto3" json:"valid_until,omitempty"`
+	ValidUntil *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=valid_until,json=validUntil,proto3" json:"valid_until,omitempty"`
+	// What it has queued, by service.
+	Queues map[string]*v1.QueueStatus `protobuf:"bytes,5,rep,name=queues,proto3" json:"queues,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Restore epoch the epochs belong to.
+	RestoreEpoch  string `protobuf:"bytes,6,opt,name=restore_epoch,json=restoreEpoch,proto3" json:"restore_epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *InForceReport) Reset() {
 	*x = InForceReport{}
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[8]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -566,7 +781,7 @@ func (x *InForceReport) String() string {
 func (*InForceReport) ProtoMessage() {}
 
 func (x *InForceReport) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[8]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -579,7 +794,7 @@ func (x *InForceReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InForceReport.ProtoReflect.Descriptor instead.
 func (*InForceReport) Descriptor() ([]byte, []int) {
-	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{8}
+	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *InForceReport) GetSubscriber() string {
@@ -610,6 +825,20 @@ func (x *InForceReport) GetValidUntil() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *InForceReport) GetQueues() map[string]*v1.QueueStatus {
+	if x != nil {
+		return x.Queues
+	}
+	return nil
+}
+
+func (x *InForceReport) GetRestoreEpoch() string {
+	if x != nil {
+		return x.RestoreEpoch
+	}
+	return ""
+}
+
 // RestoreEpoch orders the lives of a store: it changes when a backup is restored.
 type RestoreEpoch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -623,7 +852,7 @@ type RestoreEpoch struct {
 
 func (x *RestoreEpoch) Reset() {
 	*x = RestoreEpoch{}
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[9]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -635,7 +864,7 @@ func (x *RestoreEpoch) String() string {
 func (*RestoreEpoch) ProtoMessage() {}
 
 func (x *RestoreEpoch) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[9]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -648,7 +877,7 @@ func (x *RestoreEpoch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreEpoch.ProtoReflect.Descriptor instead.
 func (*RestoreEpoch) Descriptor() ([]byte, []int) {
-	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{9}
+	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RestoreEpoch) GetNumber() int64 {
@@ -676,7 +905,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[10]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -688,7 +917,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[10]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -701,7 +930,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{10}
+	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Delivery) GetOwner() *v1.Owner {
@@ -715,7 +944,7 @@ var File_jurymast_record_v1_record_proto protoreflect.FileDescriptor
 
 const file_jurymast_record_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x1fjurymast/record/v1/record.proto\x12\x12jurymast.record.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18jurymast/v1/health.proto\x1a\x15jurymast/v1/run.proto\"x\n" +
+	"\x1fjurymast/record/v1/record.proto\x12\x12jurymast.record.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cjurymast/v1/continuity.proto\x1a\x18jurymast/v1/health.proto\x1a\x15jurymast/v1/run.proto\"x\n" +
 	"\aSession\x12\x18\n" +
 	"\areplica\x18\x01 \x01(\tR\areplica\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x129\n" +
@@ -737,13 +966,30 @@ const file_jurymast_record_v1_record_proto_rawDesc = "" +
 	"\aLiveRun\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\"\x1b\n" +
 	"\aEpisode\x12\x10\n" +
-	"\x03run\x18\x01 \x01(\tR\x03run\"\x9e\x01\n" +
+	"\x03run\x18\x01 \x01(\tR\x03run\"\x8e\x02\n" +
 	"\bCooldown\x12\x18\n" +
 	"\arunbook\x18\x01 \x01(\tR\arunbook\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12\x10\n" +
 	"\x03run\x18\x03 \x01(\tR\x03run\x120\n" +
 	"\x05until\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x1a\n" +
-	"\bprovider\x18\x05 \x01(\tR\bprovider\"\xb8\x01\n" +
+	"\bprovider\x18\x05 \x01(\tR\bprovider\x121\n" +
+	"\x06length\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x06length\x12;\n" +
+	"\vforget_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"forgetTime\"u\n" +
+	"\n" +
+	"SwitchSlot\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x10\n" +
+	"\x03run\x18\x02 \x01(\tR\x03run\x12;\n" +
+	"\vexpire_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"\xe9\x01\n" +
+	"\rScheduleState\x12+\n" +
+	"\x11schedule_revision\x18\x01 \x01(\x03R\x10scheduleRevision\x127\n" +
+	"\tnext_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bnextTime\x127\n" +
+	"\tlast_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\blastTime\x12!\n" +
+	"\flast_trigger\x18\x04 \x01(\tR\vlastTrigger\x12\x16\n" +
+	"\x06missed\x18\x05 \x01(\x03R\x06missed\"*\n" +
+	"\fOpenIncident\x12\x1a\n" +
+	"\bincident\x18\x01 \x01(\tR\bincident\"\xb8\x01\n" +
 	"\aRequest\x12\x1c\n" +
 	"\tprincipal\x18\x01 \x01(\tR\tprincipal\x12\x1d\n" +
 	"\n" +
@@ -751,7 +997,7 @@ const file_jurymast_record_v1_record_proto_rawDesc = "" +
 	"\tbody_hash\x18\x03 \x01(\fR\bbodyHash\x12\x16\n" +
 	"\x06result\x18\x04 \x01(\tR\x06result\x12;\n" +
 	"\vexpire_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"\xab\x02\n" +
+	"expireTime\"\xec\x03\n" +
 	"\rInForceReport\x12\x1e\n" +
 	"\n" +
 	"subscriber\x18\x01 \x01(\tR\n" +
@@ -760,10 +1006,15 @@ const file_jurymast_record_v1_record_proto_rawDesc = "" +
 	"\vreport_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"reportTime\x12;\n" +
 	"\vvalid_until\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"validUntil\x1a9\n" +
+	"validUntil\x12E\n" +
+	"\x06queues\x18\x05 \x03(\v2-.jurymast.record.v1.InForceReport.QueuesEntryR\x06queues\x12#\n" +
+	"\rrestore_epoch\x18\x06 \x01(\tR\frestoreEpoch\x1a9\n" +
 	"\vEpochsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\">\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1aS\n" +
+	"\vQueuesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12.\n" +
+	"\x05value\x18\x02 \x01(\v2\x18.jurymast.v1.QueueStatusR\x05value:\x028\x01\">\n" +
 	"\fRestoreEpoch\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x03R\x06number\x12\x16\n" +
 	"\x06suffix\x18\x02 \x01(\tR\x06suffix\"4\n" +
@@ -782,7 +1033,7 @@ func file_jurymast_record_v1_record_proto_rawDescGZIP() []byte {
 	return file_jurymast_record_v1_record_proto_rawDescData
 }
 
-var file_jurymast_record_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_jurymast_record_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_jurymast_record_v1_record_proto_goTypes = []any{
 	(*Session)(nil),               // 0: jurymast.record.v1.Session
 	(*Votes)(nil),                 // 1: jurymast.record.v1.Votes
@@ -791,34 +1042,47 @@ var file_jurymast_record_v1_record_proto_goTypes = []any{
 	(*LiveRun)(nil),               // 4: jurymast.record.v1.LiveRun
 	(*Episode)(nil),               // 5: jurymast.record.v1.Episode
 	(*Cooldown)(nil),              // 6: jurymast.record.v1.Cooldown
-	(*Request)(nil),               // 7: jurymast.record.v1.Request
-	(*InForceReport)(nil),         // 8: jurymast.record.v1.InForceReport
-	(*RestoreEpoch)(nil),          // 9: jurymast.record.v1.RestoreEpoch
-	(*Delivery)(nil),              // 10: jurymast.record.v1.Delivery
-	nil,                           // 11: jurymast.record.v1.InForceReport.EpochsEntry
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
-	(*v1.Signal)(nil),             // 13: jurymast.v1.Signal
-	(*v1.RunEvent)(nil),           // 14: jurymast.v1.RunEvent
-	(*v1.Owner)(nil),              // 15: jurymast.v1.Owner
+	(*SwitchSlot)(nil),            // 7: jurymast.record.v1.SwitchSlot
+	(*ScheduleState)(nil),         // 8: jurymast.record.v1.ScheduleState
+	(*OpenIncident)(nil),          // 9: jurymast.record.v1.OpenIncident
+	(*Request)(nil),               // 10: jurymast.record.v1.Request
+	(*InForceReport)(nil),         // 11: jurymast.record.v1.InForceReport
+	(*RestoreEpoch)(nil),          // 12: jurymast.record.v1.RestoreEpoch
+	(*Delivery)(nil),              // 13: jurymast.record.v1.Delivery
+	nil,                           // 14: jurymast.record.v1.InForceReport.EpochsEntry
+	nil,                           // 15: jurymast.record.v1.InForceReport.QueuesEntry
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(*v1.Signal)(nil),             // 17: jurymast.v1.Signal
+	(*v1.RunEvent)(nil),           // 18: jurymast.v1.RunEvent
+	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
+	(*v1.Owner)(nil),              // 20: jurymast.v1.Owner
+	(*v1.QueueStatus)(nil),        // 21: jurymast.v1.QueueStatus
 }
 var file_jurymast_record_v1_record_proto_depIdxs = []int32{
-	12, // 0: jurymast.record.v1.Session.start_time:type_name -> google.protobuf.Timestamp
-	13, // 1: jurymast.record.v1.Votes.signals:type_name -> jurymast.v1.Signal
-	13, // 2: jurymast.record.v1.Report.signal:type_name -> jurymast.v1.Signal
-	12, // 3: jurymast.record.v1.Report.starts_at:type_name -> google.protobuf.Timestamp
-	12, // 4: jurymast.record.v1.Report.receive_time:type_name -> google.protobuf.Timestamp
-	14, // 5: jurymast.record.v1.RunEvents.events:type_name -> jurymast.v1.RunEvent
-	12, // 6: jurymast.record.v1.Cooldown.until:type_name -> google.protobuf.Timestamp
-	12, // 7: jurymast.record.v1.Request.expire_time:type_name -> google.protobuf.Timestamp
-	11, // 8: jurymast.record.v1.InForceReport.epochs:type_name -> jurymast.record.v1.InForceReport.EpochsEntry
-	12, // 9: jurymast.record.v1.InForceReport.report_time:type_name -> google.protobuf.Timestamp
-	12, // 10: jurymast.record.v1.InForceReport.valid_until:type_name -> google.protobuf.Timestamp
-	15, // 11: jurymast.record.v1.Delivery.owner:type_name -> jurymast.v1.Owner
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	16, // 0: jurymast.record.v1.Session.start_time:type_name -> google.protobuf.Timestamp
+	17, // 1: jurymast.record.v1.Votes.signals:type_name -> jurymast.v1.Signal
+	17, // 2: jurymast.record.v1.Report.signal:type_name -> jurymast.v1.Signal
+	16, // 3: jurymast.record.v1.Report.starts_at:type_name -> google.protobuf.Timestamp
+	16, // 4: jurymast.record.v1.Report.receive_time:type_name -> google.protobuf.Timestamp
+	18, // 5: jurymast.record.v1.RunEvents.events:type_name -> jurymast.v1.RunEvent
+	16, // 6: jurymast.record.v1.Cooldown.until:type_name -> google.protobuf.Timestamp
+	19, // 7: jurymast.record.v1.Cooldown.length:type_name -> google.protobuf.Duration
+	16, // 8: jurymast.record.v1.Cooldown.forget_time:type_name -> google.protobuf.Timestamp
+	16, // 9: jurymast.record.v1.SwitchSlot.expire_time:type_name -> google.protobuf.Timestamp
+	16, // 10: jurymast.record.v1.ScheduleState.next_time:type_name -> google.protobuf.Timestamp
+	16, // 11: jurymast.record.v1.ScheduleState.last_time:type_name -> google.protobuf.Timestamp
+	16, // 12: jurymast.record.v1.Request.expire_time:type_name -> google.protobuf.Timestamp
+	14, // 13: jurymast.record.v1.InForceReport.epochs:type_name -> jurymast.record.v1.InForceReport.EpochsEntry
+	16, // 14: jurymast.record.v1.InForceReport.report_time:type_name -> google.protobuf.Timestamp
+	16, // 15: jurymast.record.v1.InForceReport.valid_until:type_name -> google.protobuf.Timestamp
+	15, // 16: jurymast.record.v1.InForceReport.queues:type_name -> jurymast.record.v1.InForceReport.QueuesEntry
+	20, // 17: jurymast.record.v1.Delivery.owner:type_name -> jurymast.v1.Owner
+	21, // 18: jurymast.record.v1.InForceReport.QueuesEntry.value:type_name -> jurymast.v1.QueueStatus
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_jurymast_record_v1_record_proto_init() }
@@ -832,7 +1096,7 @@ func file_jurymast_record_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jurymast_record_v1_record_proto_rawDesc), len(file_jurymast_record_v1_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
