@@ -3,7 +3,6 @@ package detect
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -11,17 +10,15 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/grpc/codes"
+
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
-	"github.com/jurymast/jurymast/server/auth"
 	"github.com/jurymast/jurymast/server/store"
 	"github.com/jurymast/jurymast/server/telemetry"
 )
 
-// Limits of a posted body, and when a sender shall come back.
-const (
-	maxBody    = 1 << 20
-	retryAfter = "5"
-)
+// maxBody is the most bytes of a posted body.
+const maxBody = 1 << 20
 
 // receipt answers a sender.
 type receipt struct {
@@ -33,11 +30,6 @@ type receipt struct {
 	Ignored int `json:"ignored,omitempty"`
 }
 
-// refusal is the body of an error.
-type refusal struct {
-	Error string `json:"error"`
-}
-
 // Handler serves `POST /v1/webhooks/alertmanager/{source}` and `POST /v1/signals/{source}`. It answers 2xx only when
 // everything is stored durably, 503 with Retry-After when the sender shall come back, and 4xx when that would not help.
 // Senders show the secret of their detector as a bearer token; where it has none, Options.Authorize decides.
@@ -45,6 +37,7 @@ func (d *Detect) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/v1/webhooks/alertmanager/{source}", d.receive(jv1.WebhookFormat_WEBHOOK_FORMAT_ALERTMANAGER, d.takeAlerts))
 	mux.Handle("/v1/signals/{source}", d.receive(jv1.WebhookFormat_WEBHOOK_FORMAT_SIGNAL, d.takeSignal))
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { d.refuse(w, "", ErrUnknownSource) })
 	return mux
 }
 
@@ -53,7 +46,7 @@ func (d *Detect) receive(format jv1.WebhookFormat, take func(context.Context, st
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodPost {
 			w.Header().Set("Allow", http.MethodPost)
-			answer(w, http.StatusMethodNotAllowed, refusal{"use POST"})
+			d.fail(w, refusal{http.StatusMethodNotAllowed, codes.Unimplemented, "NOT_FOUND", "use POST"})
 			return
 		}
 		name := r.PathValue("source")
@@ -70,7 +63,7 @@ func (d *Detect) receive(format jv1.WebhookFormat, take func(context.Context, st
 		}
 		if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
 			d.metrics.taken(name, "refused", 1)
-			answer(w, http.StatusUnsupportedMediaType, refusal{"Content-Type must be application/json"})
+			d.fail(w, refusal{http.StatusUnsupportedMediaType, codes.InvalidArgument, "INVALID", "Content-Type must be application/json"})
 			return
 		}
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
@@ -85,35 +78,6 @@ func (d *Detect) receive(format jv1.WebhookFormat, take func(context.Context, st
 		}
 		answer(w, http.StatusOK, got)
 	})
-}
-
-// refuse answers an error. The source is empty when there is none of that name.
-func (d *Detect) refuse(w http.ResponseWriter, name string, err error) {
-	status, text := http.StatusInternalServerError, err.Error()
-	var tooLong *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLong):
-		status, text = http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is longer than %d bytes", maxBody)
-	case errors.Is(err, ErrUnknownSource):
-		status = http.StatusNotFound
-	case errors.Is(err, auth.ErrUnauthenticated):
-		w.Header().Set("WWW-Authenticate", "Bearer")
-		status = http.StatusUnauthorized
-	case errors.Is(err, errForbidden), errors.Is(err, ErrNotBound):
-		status = http.StatusForbidden
-	case errors.Is(err, ErrUnavailable):
-		w.Header().Set("Retry-After", retryAfter)
-		status, text = http.StatusServiceUnavailable, "nothing is known to be stored, send again"
-	case errors.Is(err, ErrInvalid), errors.Is(err, io.ErrUnexpectedEOF):
-		status = http.StatusBadRequest
-	default:
-		text = "internal error"
-	}
-	if name != "" {
-		d.metrics.taken(name, "refused", 1)
-	}
-	d.log.Warn("signal refused", telemetry.KeyDetector, name, telemetry.KeyCode, status, telemetry.KeyError, err)
-	answer(w, status, refusal{text})
 }
 
 func answer(w http.ResponseWriter, status int, body any) {

@@ -13,6 +13,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	spb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
@@ -265,6 +270,23 @@ func TestAlertmanagerSamples(t *testing.T) {
 	})
 }
 
+// codeOf reads an error as everything of the API shows it: a google.rpc.Status with an ErrorInfo of ours.
+func codeOf(t *testing.T, body string) codes.Code {
+	t.Helper()
+	var st spb.Status
+	if err := protojson.Unmarshal([]byte(body), &st); err != nil {
+		t.Errorf("not a status: %v: %s", err, body)
+		return codes.OK
+	}
+	for _, d := range status.FromProto(&st).Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetDomain() == "jurymast" && info.GetReason() != "" && st.GetMessage() != "" {
+			return codes.Code(st.GetCode())
+		}
+	}
+	t.Errorf("an error without a reason: %s", body)
+	return codes.OK
+}
+
 func TestHandlerRefuses(t *testing.T) {
 	withHook(t, &jv1.WebhookDetector{}, func(t *testing.T, r *replica, f *storetest.Faulty) {
 		good := firing(time.Now(), "a")
@@ -301,8 +323,12 @@ func TestHandlerRefuses(t *testing.T) {
 			{"another's provider", "/v1/signals/alerts", `{"state":"ok","provider":"azure"}`, nil, 403},
 			{"a signal of the future", "/v1/signals/alerts", `{"state":"ok","observed_at":"2999-01-01T00:00:00Z"}`, nil, 400},
 		} {
-			if resp, text := r.post(test.path, test.body, test.options...); resp.StatusCode != test.status {
+			resp, text := r.post(test.path, test.body, test.options...)
+			if resp.StatusCode != test.status {
 				t.Errorf("%s: %d %s, want %d", test.name, resp.StatusCode, text, test.status)
+			}
+			if test.status >= 300 && codeOf(t, text) == codes.OK {
+				t.Errorf("%s: an error without a code: %s", test.name, text)
 			}
 		}
 		if resp, _ := r.post(am, good, func(r *http.Request) { r.Method = http.MethodPut }); resp.Header.Get("Allow") != http.MethodPost {
@@ -310,7 +336,7 @@ func TestHandlerRefuses(t *testing.T) {
 		}
 		f.SetDown(true)
 		resp, text := r.post(am, firing(time.Now().Add(-time.Minute), "b"))
-		if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != retryAfter || text != `{"error":"nothing is known to be stored, send again"}` {
+		if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "5" || codeOf(t, text) != codes.Unavailable {
 			t.Errorf("while the store is away: %d, Retry-After %q, %s", resp.StatusCode, resp.Header.Get("Retry-After"), text)
 		}
 		time.Sleep(10 * time.Second)

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
@@ -23,8 +25,11 @@ type steering struct {
 	example    []string
 	verb       string
 	group      string
-	flags      func(cmd *cobra.Command)
-	act        func(ctx context.Context, api *api, run *jv1.Run, reason string) (*jv1.Run, error)
+	// settled tells whether what was asked has come true. The record that answers a request is the one in which the wish
+	// was stored; what became of it is known a moment later. Nil: it is true at once.
+	settled func(run *jv1.Run) bool
+	flags   func(cmd *cobra.Command)
+	act     func(ctx context.Context, api *api, run *jv1.Run, reason string) (*jv1.Run, error)
 }
 
 func (a *App) steerCommand(s steering) *cobra.Command {
@@ -47,7 +52,8 @@ func (a *App) steerCommand(s steering) *cobra.Command {
 				return err
 			}
 			if !wait.wait {
-				return a.did(after, named{"run", after.GetName()}, s.verb+", now "+word(after.GetState()))
+				after = a.settle(cmd.Context(), after, s.settled, wait)
+				return a.did(after, named{"run", after.GetName()}, s.verb+standing(after, s.settled))
 			}
 			a.say("run/%s %s", after.GetName(), s.verb)
 			return a.waitForRun(cmd.Context(), after.GetName(), wait)
@@ -61,9 +67,55 @@ func (a *App) steerCommand(s steering) *cobra.Command {
 	return cmd
 }
 
+// settleTime is how long a command that steers a run waits to say what became of it.
+const settleTime = 3 * time.Second
+
+// settle watches a run until what was asked of it has come true, but not for long: the request is stored, and the
+// command says so either way.
+func (a *App) settle(ctx context.Context, run *jv1.Run, settled func(*jv1.Run) bool, wait waitFlags) *jv1.Run {
+	if settled == nil || settled(run) {
+		return run
+	}
+	most := settleTime
+	if wait.timeout > 0 {
+		most = min(most, wait.timeout)
+	}
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	api, err := a.api()
+	if err != nil {
+		return run
+	}
+	stream, err := api.WatchRuns(ctx, &jv1.WatchRunsRequest{Name: run.GetName()})
+	if err != nil {
+		return run
+	}
+	for {
+		msg, err := stream.Recv()
+		if err != nil {
+			return run
+		}
+		// A replica that lags behind shows the run as it was before.
+		if r := msg.GetRun(); msg.GetEvent() == jv1.WatchEvent_WATCH_EVENT_PUT && r.GetRevision() >= run.GetRevision() {
+			if run = r; settled(run) {
+				return run
+			}
+		}
+	}
+}
+
+// standing says where a run stands after it was steered.
+func standing(run *jv1.Run, settled func(*jv1.Run) bool) string {
+	state := word(run.GetState())
+	if settled == nil || settled(run) {
+		return ", now " + state
+	}
+	return fmt.Sprintf("; it is still %s: jurymast run watch %s", state, run.GetName())
+}
+
 func (a *App) runCancelCommand() *cobra.Command {
 	return a.steerCommand(steering{
-		use: "cancel", short: "End a run; what it did is undone where the runbook says so", verb: "cancel requested",
+		use: "cancel", short: "End a run; what it did is undone where the runbook says so", verb: "cancel requested", settled: ended,
 		example: []string{"jurymast run cancel 7f3k2m --reason 'false alarm'", "by the end of its id"},
 		act: func(ctx context.Context, api *api, run *jv1.Run, reason string) (*jv1.Run, error) {
 			return api.CancelRun(ctx, &jv1.CancelRunRequest{Name: run.GetName(), Reason: reason})
@@ -74,6 +126,7 @@ func (a *App) runCancelCommand() *cobra.Command {
 func (a *App) runPauseCommand() *cobra.Command {
 	return a.steerCommand(steering{
 		use: "pause", short: "Hold a run before its next step", verb: "pause requested",
+		settled: func(run *jv1.Run) bool { return run.GetState() == jv1.RunState_RUN_STATE_WAITING || ended(run) },
 		example: []string{"jurymast run pause 7f3k2m --reason 'let me look first'", "by the end of its id"},
 		act: func(ctx context.Context, api *api, run *jv1.Run, reason string) (*jv1.Run, error) {
 			return api.PauseRun(ctx, &jv1.PauseRunRequest{Name: run.GetName(), Reason: reason})
@@ -113,8 +166,12 @@ func (a *App) runResumeCommand() *cobra.Command {
 // What a human approves is the question as it stood when they asked for it, so the decision is bound to that revision:
 // a run that went on meanwhile and asks something else is not approved by accident.
 func (a *App) decideCommand(use, short, verb string, approve bool, example ...string) *cobra.Command {
+	var settled func(*jv1.Run) bool
+	if !approve {
+		settled = ended
+	}
 	return a.steerCommand(steering{
-		use: use, short: short, verb: verb, group: GroupSteer, example: example,
+		use: use, short: short, verb: verb, group: GroupSteer, example: example, settled: settled,
 		act: func(ctx context.Context, api *api, run *jv1.Run, reason string) (*jv1.Run, error) {
 			if run.GetWait() == jv1.RunWait_RUN_WAIT_APPROVAL {
 				a.say("%s for %s asks: %s", run.GetRunbook(), run.GetService(), oneLine(waitText(run)))

@@ -136,7 +136,10 @@ func (w *world) steer(name string, expected int64, edit func(*jv1.Run)) (*jv1.Ru
 
 func (w *world) CancelRun(_ context.Context, req *jv1.CancelRunRequest) (*jv1.Run, error) {
 	return w.steer(req.GetName(), req.GetExpectedRevision(), func(r *jv1.Run) {
-		r.State, r.Outcome, r.EndTime = jv1.RunState_RUN_STATE_CANCELED, req.GetReason(), timestamppb.New(w.now)
+		r.CancelRequested = true
+		if len(r.GetSteps()) == 0 { // nothing is under way that would have to end first
+			r.State, r.Outcome, r.EndTime = jv1.RunState_RUN_STATE_CANCELED, req.GetReason(), timestamppb.New(w.now)
+		}
 	})
 }
 
