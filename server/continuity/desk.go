@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -174,7 +175,7 @@ func (d *Desk) present(service string) (*jv1.ContinuityState, error) {
 	return out, nil
 }
 
-// Acknowledge clears the cooldowns of a service.
+// Acknowledge clears the cooldowns of a service, and the mark of a break-glass.
 func (d *Desk) Acknowledge(ctx context.Context, req *jv1.AcknowledgeRequest) (*jv1.AcknowledgeResponse, error) {
 	for range maxTries {
 		var txn store.Txn
@@ -188,6 +189,12 @@ func (d *Desk) Acknowledge(ctx context.Context, req *jv1.AcknowledgeRequest) (*j
 				if !slices.Contains(out.Cleared, c.Msg.GetRunbook()) {
 					out.Cleared = append(out.Cleared, c.Msg.GetRunbook())
 				}
+			}
+			if st := store.Get[*jv1.ContinuityState](v, store.ContinuityKey(req.GetService())); st.Msg.GetBreakGlass() {
+				next := proto.CloneOf(st.Msg)
+				next.BreakGlass, out.BreakGlass = false, true
+				txn.If = append(txn.If, store.Unchanged(st.Key, st.Mod))
+				txn.Then = append(txn.Then, store.Put(st.Key, next))
 			}
 		})
 		if !known {

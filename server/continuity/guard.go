@@ -12,6 +12,25 @@ import (
 	"github.com/jurymast/jurymast/server/store"
 )
 
+// CheckMachines refuses what machines may not do now because a human said so: automation is off, or the guards were
+// overruled. Humans are never refused by it.
+func (w *Workspace) CheckMachines() *Refusal {
+	if r := w.CheckAutomation(); r != nil {
+		return r
+	}
+	return w.CheckBreakGlass()
+}
+
+// CheckBreakGlass refuses while a human's break-glass stands. It stands until a human takes the switch back, makes
+// another one through the guards, or acknowledges.
+func (w *Workspace) CheckBreakGlass() *Refusal {
+	s := w.State()
+	if !s.GetBreakGlass() {
+		return nil
+	}
+	return refuse(BreakGlass, "a human holds %s on %s past the guards; last word of %s: %s", w.name, s.GetActiveProvider(), s.GetActor(), s.GetReason())
+}
+
 // CheckAutomation refuses when a human stopped the machines. A missing switch was never touched and is on.
 func (w *Workspace) CheckAutomation() *Refusal {
 	for _, scope := range []string{"", w.name} {
@@ -55,27 +74,32 @@ func (w *Workspace) CheckTarget(provider string) *Refusal {
 	return nil
 }
 
-// Switch makes provider the active one if the guards allow. It is not a change when it already is.
+// Switch makes provider the active one if the guards allow. When it already is, only the mark of a break-glass is
+// lifted: the guards would allow the route now.
 func (w *Workspace) Switch(provider string, provisional bool, a Author) *Refusal {
 	if r := w.CheckTarget(provider); r != nil {
 		return r
 	}
-	if provider != w.Active() {
-		w.route(provider, provisional, a)
+	if provider == w.Active() {
+		w.mark(a)
+		return nil
 	}
+	w.route(provider, provisional, a)
 	return nil
 }
 
-// ForceSwitch makes provider the active one past the guards; only one that the service has.
+// ForceSwitch makes provider the active one past the guards; only one that the service has. It is marked when a guard
+// was overruled; so is the active provider, which then stays.
 func (w *Workspace) ForceSwitch(provider string, a Author) *Refusal {
 	r := w.CheckTarget(provider)
 	if r != nil && (r.Guard == UnknownService || r.Guard == UnknownProvider) {
 		return r
 	}
+	a.BreakGlass = r != nil
 	if provider == w.Active() {
+		w.mark(a)
 		return nil
 	}
-	a.BreakGlass = r != nil
 	w.route(provider, false, a)
 	return nil
 }

@@ -13,6 +13,8 @@ const (
 	UnknownProvider Guard = "unknown_provider"
 	// AutomationOff: a human stopped the machines, globally or for the service.
 	AutomationOff Guard = "automation_off"
+	// BreakGlass: a human overruled the guards, and that stands.
+	BreakGlass Guard = "break_glass"
 	// TargetUnhealthy: the target is not judged HEALTHY.
 	TargetUnhealthy Guard = "target_unhealthy"
 	// TargetUnproven: no unexpired evidence says that the target serves.

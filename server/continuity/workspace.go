@@ -162,18 +162,30 @@ func (w *Workspace) change(a Author) *jv1.ContinuityState {
 		w.next.Epoch++
 	}
 	w.next.Run, w.next.Actor, w.next.Reason = a.Run, a.Actor, a.Reason
-	w.next.BreakGlass = a.BreakGlass
 	return w.next
 }
 
-// route makes provider the active one.
+// route makes provider the active one. The mark of a break-glass is the route's: other changes leave it.
 func (w *Workspace) route(provider string, provisional bool, a Author) {
 	s := w.change(a)
 	s.PreviousProvider = s.ActiveProvider
 	s.ActiveProvider = provider
 	s.Weights = nil
 	s.Provisional = provisional
+	s.BreakGlass = a.BreakGlass
 	s.Since = timestamppb.New(w.Now)
+}
+
+// mark sets or lifts the mark of a break-glass on the route as it is. The epoch stays: nobody's requests go elsewhere.
+func (w *Workspace) mark(a Author) {
+	if w.State().GetBreakGlass() == a.BreakGlass {
+		return
+	}
+	if w.next == nil {
+		w.next = proto.CloneOf(w.state.Msg)
+	}
+	w.next.Run, w.next.Actor, w.next.Reason = a.Run, a.Actor, a.Reason
+	w.next.BreakGlass = a.BreakGlass
 }
 
 // SetQueueing switches queueing; false when it already is as asked.

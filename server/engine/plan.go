@@ -53,7 +53,7 @@ func (e *Engine) wouldStart(v store.View, service string, rb *jv1.Runbook, now t
 	if desk.Service.Msg == nil {
 		return continuity.Refuse(continuity.UnknownService, "there is no service %s", service)
 	}
-	if r := desk.CheckAutomation(); r != nil {
+	if r := desk.CheckMachines(); r != nil {
 		return r
 	}
 	provider := desk.Resolve(rb.GetOn().GetProvider())

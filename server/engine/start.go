@@ -74,7 +74,7 @@ func (s *start) guards() (verdict, bool) {
 	if run := s.episode(); run != "" {
 		return verdict{outcome: jv1.OutcomeState_OUTCOME_STATE_ATTACHED, run: run}, true
 	}
-	if r := s.desk.CheckAutomation(); r != nil {
+	if r := s.desk.CheckMachines(); r != nil {
 		return blocked(r), true
 	}
 	key := store.CooldownKey(s.desk.Name(), providerWord(s.trigger.GetProvider()), s.plan.Msg.GetName())

@@ -196,6 +196,9 @@ func (s *storm) settleAll() {
 	if _, err := desk.SetAutomation(human, &jv1.SetAutomationRequest{On: true, Reason: "calm"}); err != nil {
 		s.t.Fatalf("seed %d: %v", s.seed, err)
 	}
+	if _, err := desk.Acknowledge(human, &jv1.AcknowledgeRequest{Service: "chat", Reason: "calm"}); err != nil {
+		s.t.Fatalf("seed %d: %v", s.seed, err)
+	}
 	for _, p := range []string{"a", "b", "c"} {
 		s.turn(p, true)
 	}

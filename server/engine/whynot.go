@@ -107,6 +107,8 @@ func mend(g continuity.Guard, service string) string {
 	switch g {
 	case continuity.AutomationOff:
 		return "`jurymast automation on` lets machines act again"
+	case continuity.BreakGlass:
+		return "`jurymast ack " + service + "` lets machines switch it again; so does `jurymast undo`, or a switch without --break-glass"
 	case continuity.Cooldown:
 		return "`jurymast ack " + service + "` clears it"
 	case continuity.LiveRun:

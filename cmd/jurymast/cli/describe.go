@@ -168,7 +168,7 @@ func (d *description) service(ctx context.Context, s *jv1.Service) error {
 		fields = append(fields, field{"Note", "the switch is not confirmed yet"})
 	}
 	if st.GetBreakGlass() {
-		fields = append(fields, field{"Note", "a human overruled a guard"})
+		fields = append(fields, field{"Note", "a human overruled a guard; machines leave the service alone until " + liftGlass(s.GetName())})
 	}
 	d.add(d.renderFields(fields...))
 	health, err := d.api.ListHealth(ctx, &jv1.ListHealthRequest{Service: s.GetName()})

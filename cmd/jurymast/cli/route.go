@@ -21,7 +21,8 @@ func (a *App) switchCommand() *cobra.Command {
 		Use:   "switch SERVICE PROVIDER --reason TEXT",
 		Short: "Make a provider the active one",
 		Long: "Make a provider the active one, through the guards: it must be healthy, capable and proven. --break-glass goes past\n" +
-			"them; that is recorded, shown to everybody, and wants the service's name typed.",
+			"them; that is recorded, shown to everybody, and wants the service's name typed. Machines leave the service alone\n" +
+			"from then on, until somebody undoes it, switches through the guards, or acknowledges (ack).",
 		Example: examples(
 			"jurymast switch chat azure-eu --reason 'openai is down'", "through the guards",
 			"jurymast switch chat azure-eu --reason test --dry-run", "only ask the guards",
@@ -225,7 +226,7 @@ func (a *App) ackCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "ack SERVICE --reason TEXT",
 		Aliases: []string{"acknowledge"},
-		Short:   "Clear the cooldowns of a service, so that its runbooks may start again",
+		Short:   "Clear the cooldowns of a service and the mark of a break-glass, so that its runbooks may start again",
 		Example: examples("jurymast ack chat --reason 'looked at it, let it act again'", "after a run that ended"),
 		GroupID: GroupSteer,
 		Args:    exactArgs("SERVICE"), ValidArgsFunction: a.completeServices,
@@ -242,6 +243,9 @@ func (a *App) ackCommand() *cobra.Command {
 			verb := "acknowledged; no cooldown was running"
 			if n := res.GetCleared(); len(n) > 0 {
 				verb = "acknowledged; may start again: " + strings.Join(n, ", ")
+			}
+			if res.GetBreakGlass() {
+				verb += "; the break-glass is lifted: machines may switch again"
 			}
 			return a.did(res, named{"service", req.GetService()}, verb)
 		},

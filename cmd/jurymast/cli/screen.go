@@ -139,6 +139,9 @@ func (s *statusScreen) services() {
 		if st.GetPhase() != jv1.Phase_PHASE_NORMAL && st.GetReason() != "" {
 			s.fold(indent, "why: "+oneLine(st.GetReason()))
 		}
+		if st.GetBreakGlass() {
+			s.fold(indent, "break-glass: machines leave it alone until "+liftGlass(st.GetService()))
+		}
 		if behind := notInForce(st); len(behind) > 0 {
 			for _, l := range wrap(behind, screen-len(indent)-len("not in force yet at ")) {
 				s.line("%s%s", indent, s.paint.as(tintDoubt, "not in force yet at "+l))
@@ -165,6 +168,11 @@ func (s *statusScreen) route(st *jv1.ContinuityState) string {
 		parts = append(parts, s.paint.as(tintBad, "QUEUEING since "+s.moment(st.GetQueueingSince())))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// liftGlass says what ends a break-glass.
+func liftGlass(service string) string {
+	return "`jurymast ack " + service + "`, an undo, or a switch through the guards"
 }
 
 // inForce is at how many of those who follow a service its epoch is in force.

@@ -274,16 +274,19 @@ func (w *world) Undo(_ context.Context, req *jv1.UndoRequest) (*jv1.ContinuitySt
 func (w *world) Acknowledge(_ context.Context, req *jv1.AcknowledgeRequest) (*jv1.AcknowledgeResponse, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, err := w.state(req.GetService()); err != nil {
+	s, err := w.state(req.GetService())
+	if err != nil {
 		return nil, err
 	}
+	broken := s.GetBreakGlass()
+	s.BreakGlass = false
 	var cleared []string
 	for _, e := range w.whyNot {
 		if e.GetReason() == "cooldown" {
 			cleared = append(cleared, e.GetRunbook())
 		}
 	}
-	return &jv1.AcknowledgeResponse{Cleared: cleared}, nil
+	return &jv1.AcknowledgeResponse{Cleared: cleared, BreakGlass: broken}, nil
 }
 
 func (w *world) ReportInForce(_ context.Context, req *jv1.ReportInForceRequest) (*jv1.ReportInForceResponse, error) {

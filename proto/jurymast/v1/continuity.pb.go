@@ -115,7 +115,8 @@ type ContinuityState struct {
 	PreviousProvider string `protobuf:"bytes,10,opt,name=previous_provider,json=previousProvider,proto3" json:"previous_provider,omitempty"`
 	// The switch is not confirmed yet.
 	Provisional bool `protobuf:"varint,11,opt,name=provisional,proto3" json:"provisional,omitempty"`
-	// A human overruled a guard.
+	// A human overruled a guard. Machines leave route and queueing alone until a human takes the switch back, makes another
+	// one through the guards, or acknowledges.
 	BreakGlass bool `protobuf:"varint,12,opt,name=break_glass,json=breakGlass,proto3" json:"break_glass,omitempty"`
 	// Since when queueing is on.
 	QueueingSince *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=queueing_since,json=queueingSince,proto3" json:"queueing_since,omitempty"`
@@ -1144,7 +1145,9 @@ func (x *AcknowledgeRequest) GetReason() string {
 type AcknowledgeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Runbooks whose cooldown was cleared.
-	Cleared       []string `protobuf:"bytes,1,rep,name=cleared,proto3" json:"cleared,omitempty"`
+	Cleared []string `protobuf:"bytes,1,rep,name=cleared,proto3" json:"cleared,omitempty"`
+	// The mark of a break-glass was cleared: machines may switch again.
+	BreakGlass    bool `protobuf:"varint,2,opt,name=break_glass,json=breakGlass,proto3" json:"break_glass,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1184,6 +1187,13 @@ func (x *AcknowledgeResponse) GetCleared() []string {
 		return x.Cleared
 	}
 	return nil
+}
+
+func (x *AcknowledgeResponse) GetBreakGlass() bool {
+	if x != nil {
+		return x.BreakGlass
+	}
+	return false
 }
 
 // UndoRequest asks to take the last switch back.
@@ -1462,9 +1472,11 @@ const file_jurymast_v1_continuity_proto_rawDesc = "" +
 	"\x12AcknowledgeRequest\x12!\n" +
 	"\aservice\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\aservice\x12\"\n" +
 	"\x06reason\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\"/\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\"P\n" +
 	"\x13AcknowledgeResponse\x12\x18\n" +
-	"\acleared\x18\x01 \x03(\tR\acleared\"\x84\x01\n" +
+	"\acleared\x18\x01 \x03(\tR\acleared\x12\x1f\n" +
+	"\vbreak_glass\x18\x02 \x01(\bR\n" +
+	"breakGlass\"\x84\x01\n" +
 	"\vUndoRequest\x12!\n" +
 	"\aservice\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\aservice\x12\"\n" +
 	"\x06reason\x18\x02 \x01(\tB\n" +

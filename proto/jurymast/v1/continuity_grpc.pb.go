@@ -47,7 +47,7 @@ type ContinuityServiceClient interface {
 	SwitchProvider(ctx context.Context, in *SwitchProviderRequest, opts ...grpc.CallOption) (*ContinuityState, error)
 	// SetQueueing switches queueing on or off.
 	SetQueueing(ctx context.Context, in *SetQueueingRequest, opts ...grpc.CallOption) (*ContinuityState, error)
-	// Acknowledge clears the cooldowns of a service, so that its runbooks may start again.
+	// Acknowledge clears the cooldowns of a service and the mark of a break-glass, so that its runbooks may start again.
 	Acknowledge(ctx context.Context, in *AcknowledgeRequest, opts ...grpc.CallOption) (*AcknowledgeResponse, error)
 	// Undo takes the last switch back, through the guards.
 	Undo(ctx context.Context, in *UndoRequest, opts ...grpc.CallOption) (*ContinuityState, error)
@@ -170,7 +170,7 @@ type ContinuityServiceServer interface {
 	SwitchProvider(context.Context, *SwitchProviderRequest) (*ContinuityState, error)
 	// SetQueueing switches queueing on or off.
 	SetQueueing(context.Context, *SetQueueingRequest) (*ContinuityState, error)
-	// Acknowledge clears the cooldowns of a service, so that its runbooks may start again.
+	// Acknowledge clears the cooldowns of a service and the mark of a break-glass, so that its runbooks may start again.
 	Acknowledge(context.Context, *AcknowledgeRequest) (*AcknowledgeResponse, error)
 	// Undo takes the last switch back, through the guards.
 	Undo(context.Context, *UndoRequest) (*ContinuityState, error)
