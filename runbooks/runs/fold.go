@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
@@ -92,8 +93,16 @@ func applyToRun(run *jv1.Run, ev Event) error {
 		run.Owner = ev.Owner
 	case jv1.RunEventKind_RUN_EVENT_KIND_WAITING:
 		wait(run, ev)
-	case jv1.RunEventKind_RUN_EVENT_KIND_DECIDED, jv1.RunEventKind_RUN_EVENT_KIND_RESUMED:
+	case jv1.RunEventKind_RUN_EVENT_KIND_RESUMED:
+		if run.GetState() == waiting && run.GetWait() != jv1.RunWait_RUN_WAIT_RESUME {
+			// It takes a wish to pause back; what the run asks stays asked.
+			run.PauseRequested = false
+			return nil
+		}
 		goOn(run, ev.Time)
+	case jv1.RunEventKind_RUN_EVENT_KIND_DECIDED:
+		goOn(run, ev.Time)
+	case jv1.RunEventKind_RUN_EVENT_KIND_ESCALATED:
 	case jv1.RunEventKind_RUN_EVENT_KIND_PAUSE_REQUESTED:
 		run.PauseRequested = true
 	case jv1.RunEventKind_RUN_EVENT_KIND_CANCEL_REQUESTED:
@@ -117,6 +126,10 @@ func applyToRun(run *jv1.Run, ev Event) error {
 }
 
 func applyToStep(run *jv1.Run, step *jv1.StepRun, ev Event) error {
+	if ev.Kind == jv1.RunEventKind_RUN_EVENT_KIND_STEP_SLOW {
+		step.Slow = true // nothing else of it changes
+		return nil
+	}
 	if step.GetStartTime() == nil {
 		step.StartTime = timestamppb.New(ev.Time)
 	}
@@ -160,7 +173,7 @@ func applyToStep(run *jv1.Run, step *jv1.StepRun, ev Event) error {
 		again(step, ev.Time)
 	case jv1.RunEventKind_RUN_EVENT_KIND_CANDIDATE_FAILED:
 		step.Tried = append(step.Tried, ev.Candidate)
-	case jv1.RunEventKind_RUN_EVENT_KIND_CONDITION_CHANGED:
+	case jv1.RunEventKind_RUN_EVENT_KIND_CONDITION_CHANGED, jv1.RunEventKind_RUN_EVENT_KIND_ESCALATED:
 	case jv1.RunEventKind_RUN_EVENT_KIND_ATTEMPT_FAILED:
 		step.State = jv1.StepState_STEP_STATE_RETRYING
 		closeAttempt(step, ev, jv1.AttemptState_ATTEMPT_STATE_FAILED)
@@ -180,7 +193,7 @@ func applyToStep(run *jv1.Run, step *jv1.StepRun, ev Event) error {
 func again(step *jv1.StepRun, now time.Time) {
 	step.State = jv1.StepState_STEP_STATE_RUNNING
 	step.Error = ""
-	step.StartTime, step.Deadline = timestamppb.New(now), nil
+	step.StartTime, step.Deadline, step.Held, step.Slow = timestamppb.New(now), nil, nil, false
 	step.Output, step.Tried, step.Decisions = nil, nil, nil
 }
 
@@ -238,13 +251,25 @@ func goOn(run *jv1.Run, now time.Time) {
 		run.PauseRequested = false
 		return
 	}
-	if waited := now.Sub(run.GetWaitSince().AsTime()); run.GetDeadline() != nil && waited > 0 {
-		run.Deadline = timestamppb.New(run.GetDeadline().AsTime().Add(waited))
+	if waited := now.Sub(run.GetWaitSince().AsTime()); waited > 0 {
+		if run.GetDeadline() != nil {
+			run.Deadline = timestamppb.New(run.GetDeadline().AsTime().Add(waited))
+		}
+		hold(run, waited)
 	}
 	run.State = running
 	run.Wait = jv1.RunWait_RUN_WAIT_UNSPECIFIED
 	run.WaitText = ""
 	run.WaitSince = nil
+}
+
+// hold counts the time a run waited for a human to the steps that were under way: it is not theirs.
+func hold(run *jv1.Run, waited time.Duration) {
+	for _, s := range run.GetSteps() {
+		if s.GetStartTime() != nil && !StepEnded(s.GetState()) {
+			s.Held = durationpb.New(s.GetHeld().AsDuration() + waited)
+		}
+	}
 }
 
 func end(run *jv1.Run, ev Event) error {

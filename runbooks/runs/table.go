@@ -25,7 +25,7 @@ var Table = map[jv1.RunEventKind][]jv1.RunState{
 	jv1.RunEventKind_RUN_EVENT_KIND_STEP_COMPENSATED:  {compensating},
 	jv1.RunEventKind_RUN_EVENT_KIND_WAITING:           {running, waiting},
 	jv1.RunEventKind_RUN_EVENT_KIND_DECIDED:           {waiting},
-	jv1.RunEventKind_RUN_EVENT_KIND_PAUSE_REQUESTED:   {running},
+	jv1.RunEventKind_RUN_EVENT_KIND_PAUSE_REQUESTED:   {running, waiting},
 	jv1.RunEventKind_RUN_EVENT_KIND_RESUMED:           {running, waiting},
 	jv1.RunEventKind_RUN_EVENT_KIND_CANCEL_REQUESTED:  {running, waiting},
 	jv1.RunEventKind_RUN_EVENT_KIND_ATTACHED:          {running, waiting, compensating},
@@ -33,6 +33,8 @@ var Table = map[jv1.RunEventKind][]jv1.RunState{
 	jv1.RunEventKind_RUN_EVENT_KIND_ENDED:             {running, waiting, compensating},
 	jv1.RunEventKind_RUN_EVENT_KIND_CANDIDATE_FAILED:  {running},
 	jv1.RunEventKind_RUN_EVENT_KIND_CONDITION_CHANGED: {running},
+	jv1.RunEventKind_RUN_EVENT_KIND_STEP_SLOW:         {running},
+	jv1.RunEventKind_RUN_EVENT_KIND_ESCALATED:         {waiting},
 }
 
 // Allowed tells whether an event of the kind may happen in the state.

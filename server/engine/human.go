@@ -31,14 +31,15 @@ func (e *Engine) Cancel(ctx context.Context, req *jv1.CancelRunRequest) (*jv1.Ru
 		})
 }
 
-// Pause asks a run to wait for a human before its next step.
+// Pause asks a run to wait for a human before its next step. What a run asks already stays asked; once that is answered it
+// waits to be resumed.
 func (e *Engine) Pause(ctx context.Context, req *jv1.PauseRunRequest) (*jv1.Run, error) {
 	return e.steer(ctx, steering{name: req.GetName(), revision: req.GetExpectedRevision(), reason: req.GetReason()},
 		func(run *jv1.Run, _ *jv1.Runbook, now time.Time, actor string) (runs.Event, error) {
 			switch {
 			case run.GetPauseRequested() || run.GetWait() == jv1.RunWait_RUN_WAIT_RESUME:
 				return runs.Event{}, nil
-			case run.GetState() != jv1.RunState_RUN_STATE_RUNNING:
+			case run.GetState() != jv1.RunState_RUN_STATE_RUNNING && run.GetState() != jv1.RunState_RUN_STATE_WAITING:
 				return runs.Event{}, fmt.Errorf("run %s is %v and can't be paused: %w", run.GetName(), run.GetState(), ErrNotPossible)
 			}
 			return runs.Event{

@@ -11,6 +11,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -936,7 +937,9 @@ type StepRun struct {
 	// What the step asks a human, or why it waits; the run's `wait_text` is that of its first step that waits.
 	WaitText string `protobuf:"bytes,19,opt,name=wait_text,json=waitText,proto3" json:"wait_text,omitempty"`
 	// What the step waits for a human for.
-	Wait          RunWait `protobuf:"varint,20,opt,name=wait,proto3,enum=jurymast.v1.RunWait" json:"wait,omitempty"`
+	Wait RunWait `protobuf:"varint,20,opt,name=wait,proto3,enum=jurymast.v1.RunWait" json:"wait,omitempty"`
+	// How long the run waited for humans while the step was under way. It is not counted when the step is called slow.
+	Held          *durationpb.Duration `protobuf:"bytes,21,opt,name=held,proto3" json:"held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1109,6 +1112,13 @@ func (x *StepRun) GetWait() RunWait {
 		return x.Wait
 	}
 	return RunWait_RUN_WAIT_UNSPECIFIED
+}
+
+func (x *StepRun) GetHeld() *durationpb.Duration {
+	if x != nil {
+		return x.Held
+	}
+	return nil
 }
 
 // Undo is what a state step replaced.
@@ -2511,7 +2521,7 @@ var File_jurymast_v1_run_proto protoreflect.FileDescriptor
 
 const file_jurymast_v1_run_proto_rawDesc = "" +
 	"\n" +
-	"\x15jurymast/v1/run.proto\x12\vjurymast.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ajurymast/v1/detector.proto\x1a\x19jurymast/v1/trigger.proto\"\x8f\v\n" +
+	"\x15jurymast/v1/run.proto\x12\vjurymast.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ajurymast/v1/detector.proto\x1a\x19jurymast/v1/trigger.proto\"\x8f\v\n" +
 	"\x03Run\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\arunbook\x18\x02 \x01(\tR\arunbook\x12'\n" +
@@ -2562,7 +2572,7 @@ const file_jurymast_v1_run_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"7\n" +
 	"\x05Owner\x12\x18\n" +
 	"\asession\x18\x01 \x01(\tR\asession\x12\x14\n" +
-	"\x05token\x18\x02 \x01(\x03R\x05token\"\xf2\x06\n" +
+	"\x05token\x18\x02 \x01(\x03R\x05token\"\xa1\a\n" +
 	"\aStepRun\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12,\n" +
@@ -2586,7 +2596,8 @@ const file_jurymast_v1_run_proto_rawDesc = "" +
 	"\aundoing\x18\x11 \x01(\v2\x14.jurymast.v1.UndoingR\aundoing\x12\x12\n" +
 	"\x04slow\x18\x12 \x01(\bR\x04slow\x12\x1b\n" +
 	"\twait_text\x18\x13 \x01(\tR\bwaitText\x12(\n" +
-	"\x04wait\x18\x14 \x01(\x0e2\x14.jurymast.v1.RunWaitR\x04wait\x1a9\n" +
+	"\x04wait\x18\x14 \x01(\x0e2\x14.jurymast.v1.RunWaitR\x04wait\x12-\n" +
+	"\x04held\x18\x15 \x01(\v2\x19.google.protobuf.DurationR\x04held\x1a9\n" +
 	"\vOutputEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"T\n" +
@@ -2840,7 +2851,8 @@ var file_jurymast_v1_run_proto_goTypes = []any{
 	nil,                           // 32: jurymast.v1.StartRunRequest.ParametersEntry
 	(RunMode)(0),                  // 33: jurymast.v1.RunMode
 	(*timestamppb.Timestamp)(nil), // 34: google.protobuf.Timestamp
-	(WatchEvent)(0),               // 35: jurymast.v1.WatchEvent
+	(*durationpb.Duration)(nil),   // 35: google.protobuf.Duration
+	(WatchEvent)(0),               // 36: jurymast.v1.WatchEvent
 }
 var file_jurymast_v1_run_proto_depIdxs = []int32{
 	33, // 0: jurymast.v1.Run.mode:type_name -> jurymast.v1.RunMode
@@ -2869,50 +2881,51 @@ var file_jurymast_v1_run_proto_depIdxs = []int32{
 	34, // 23: jurymast.v1.StepRun.holds_since:type_name -> google.protobuf.Timestamp
 	10, // 24: jurymast.v1.StepRun.undoing:type_name -> jurymast.v1.Undoing
 	1,  // 25: jurymast.v1.StepRun.wait:type_name -> jurymast.v1.RunWait
-	12, // 26: jurymast.v1.Undoing.attempts:type_name -> jurymast.v1.Attempt
-	34, // 27: jurymast.v1.Undoing.wake_time:type_name -> google.protobuf.Timestamp
-	34, // 28: jurymast.v1.Undoing.deadline:type_name -> google.protobuf.Timestamp
-	34, // 29: jurymast.v1.Decision.time:type_name -> google.protobuf.Timestamp
-	34, // 30: jurymast.v1.Attempt.start_time:type_name -> google.protobuf.Timestamp
-	34, // 31: jurymast.v1.Attempt.end_time:type_name -> google.protobuf.Timestamp
-	3,  // 32: jurymast.v1.Attempt.state:type_name -> jurymast.v1.AttemptState
-	34, // 33: jurymast.v1.RunEvent.time:type_name -> google.protobuf.Timestamp
-	4,  // 34: jurymast.v1.RunEvent.kind:type_name -> jurymast.v1.RunEventKind
-	31, // 35: jurymast.v1.RunEvent.details:type_name -> jurymast.v1.RunEvent.DetailsEntry
-	32, // 36: jurymast.v1.StartRunRequest.parameters:type_name -> jurymast.v1.StartRunRequest.ParametersEntry
-	33, // 37: jurymast.v1.StartRunRequest.mode:type_name -> jurymast.v1.RunMode
-	6,  // 38: jurymast.v1.ListRunsResponse.runs:type_name -> jurymast.v1.Run
-	35, // 39: jurymast.v1.WatchRunsResponse.event:type_name -> jurymast.v1.WatchEvent
-	6,  // 40: jurymast.v1.WatchRunsResponse.run:type_name -> jurymast.v1.Run
-	13, // 41: jurymast.v1.ListRunEventsResponse.events:type_name -> jurymast.v1.RunEvent
-	5,  // 42: jurymast.v1.ResumeRunRequest.outcome:type_name -> jurymast.v1.OutcomeDecision
-	14, // 43: jurymast.v1.RunService.StartRun:input_type -> jurymast.v1.StartRunRequest
-	15, // 44: jurymast.v1.RunService.GetRun:input_type -> jurymast.v1.GetRunRequest
-	16, // 45: jurymast.v1.RunService.ListRuns:input_type -> jurymast.v1.ListRunsRequest
-	18, // 46: jurymast.v1.RunService.WatchRuns:input_type -> jurymast.v1.WatchRunsRequest
-	20, // 47: jurymast.v1.RunService.ListRunEvents:input_type -> jurymast.v1.ListRunEventsRequest
-	22, // 48: jurymast.v1.RunService.CancelRun:input_type -> jurymast.v1.CancelRunRequest
-	23, // 49: jurymast.v1.RunService.PauseRun:input_type -> jurymast.v1.PauseRunRequest
-	24, // 50: jurymast.v1.RunService.ResumeRun:input_type -> jurymast.v1.ResumeRunRequest
-	25, // 51: jurymast.v1.RunService.SkipStep:input_type -> jurymast.v1.SkipStepRequest
-	26, // 52: jurymast.v1.RunService.RetryStep:input_type -> jurymast.v1.RetryStepRequest
-	27, // 53: jurymast.v1.RunService.DecideRun:input_type -> jurymast.v1.DecideRunRequest
-	6,  // 54: jurymast.v1.RunService.StartRun:output_type -> jurymast.v1.Run
-	6,  // 55: jurymast.v1.RunService.GetRun:output_type -> jurymast.v1.Run
-	17, // 56: jurymast.v1.RunService.ListRuns:output_type -> jurymast.v1.ListRunsResponse
-	19, // 57: jurymast.v1.RunService.WatchRuns:output_type -> jurymast.v1.WatchRunsResponse
-	21, // 58: jurymast.v1.RunService.ListRunEvents:output_type -> jurymast.v1.ListRunEventsResponse
-	6,  // 59: jurymast.v1.RunService.CancelRun:output_type -> jurymast.v1.Run
-	6,  // 60: jurymast.v1.RunService.PauseRun:output_type -> jurymast.v1.Run
-	6,  // 61: jurymast.v1.RunService.ResumeRun:output_type -> jurymast.v1.Run
-	6,  // 62: jurymast.v1.RunService.SkipStep:output_type -> jurymast.v1.Run
-	6,  // 63: jurymast.v1.RunService.RetryStep:output_type -> jurymast.v1.Run
-	6,  // 64: jurymast.v1.RunService.DecideRun:output_type -> jurymast.v1.Run
-	54, // [54:65] is the sub-list for method output_type
-	43, // [43:54] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	35, // 26: jurymast.v1.StepRun.held:type_name -> google.protobuf.Duration
+	12, // 27: jurymast.v1.Undoing.attempts:type_name -> jurymast.v1.Attempt
+	34, // 28: jurymast.v1.Undoing.wake_time:type_name -> google.protobuf.Timestamp
+	34, // 29: jurymast.v1.Undoing.deadline:type_name -> google.protobuf.Timestamp
+	34, // 30: jurymast.v1.Decision.time:type_name -> google.protobuf.Timestamp
+	34, // 31: jurymast.v1.Attempt.start_time:type_name -> google.protobuf.Timestamp
+	34, // 32: jurymast.v1.Attempt.end_time:type_name -> google.protobuf.Timestamp
+	3,  // 33: jurymast.v1.Attempt.state:type_name -> jurymast.v1.AttemptState
+	34, // 34: jurymast.v1.RunEvent.time:type_name -> google.protobuf.Timestamp
+	4,  // 35: jurymast.v1.RunEvent.kind:type_name -> jurymast.v1.RunEventKind
+	31, // 36: jurymast.v1.RunEvent.details:type_name -> jurymast.v1.RunEvent.DetailsEntry
+	32, // 37: jurymast.v1.StartRunRequest.parameters:type_name -> jurymast.v1.StartRunRequest.ParametersEntry
+	33, // 38: jurymast.v1.StartRunRequest.mode:type_name -> jurymast.v1.RunMode
+	6,  // 39: jurymast.v1.ListRunsResponse.runs:type_name -> jurymast.v1.Run
+	36, // 40: jurymast.v1.WatchRunsResponse.event:type_name -> jurymast.v1.WatchEvent
+	6,  // 41: jurymast.v1.WatchRunsResponse.run:type_name -> jurymast.v1.Run
+	13, // 42: jurymast.v1.ListRunEventsResponse.events:type_name -> jurymast.v1.RunEvent
+	5,  // 43: jurymast.v1.ResumeRunRequest.outcome:type_name -> jurymast.v1.OutcomeDecision
+	14, // 44: jurymast.v1.RunService.StartRun:input_type -> jurymast.v1.StartRunRequest
+	15, // 45: jurymast.v1.RunService.GetRun:input_type -> jurymast.v1.GetRunRequest
+	16, // 46: jurymast.v1.RunService.ListRuns:input_type -> jurymast.v1.ListRunsRequest
+	18, // 47: jurymast.v1.RunService.WatchRuns:input_type -> jurymast.v1.WatchRunsRequest
+	20, // 48: jurymast.v1.RunService.ListRunEvents:input_type -> jurymast.v1.ListRunEventsRequest
+	22, // 49: jurymast.v1.RunService.CancelRun:input_type -> jurymast.v1.CancelRunRequest
+	23, // 50: jurymast.v1.RunService.PauseRun:input_type -> jurymast.v1.PauseRunRequest
+	24, // 51: jurymast.v1.RunService.ResumeRun:input_type -> jurymast.v1.ResumeRunRequest
+	25, // 52: jurymast.v1.RunService.SkipStep:input_type -> jurymast.v1.SkipStepRequest
+	26, // 53: jurymast.v1.RunService.RetryStep:input_type -> jurymast.v1.RetryStepRequest
+	27, // 54: jurymast.v1.RunService.DecideRun:input_type -> jurymast.v1.DecideRunRequest
+	6,  // 55: jurymast.v1.RunService.StartRun:output_type -> jurymast.v1.Run
+	6,  // 56: jurymast.v1.RunService.GetRun:output_type -> jurymast.v1.Run
+	17, // 57: jurymast.v1.RunService.ListRuns:output_type -> jurymast.v1.ListRunsResponse
+	19, // 58: jurymast.v1.RunService.WatchRuns:output_type -> jurymast.v1.WatchRunsResponse
+	21, // 59: jurymast.v1.RunService.ListRunEvents:output_type -> jurymast.v1.ListRunEventsResponse
+	6,  // 60: jurymast.v1.RunService.CancelRun:output_type -> jurymast.v1.Run
+	6,  // 61: jurymast.v1.RunService.PauseRun:output_type -> jurymast.v1.Run
+	6,  // 62: jurymast.v1.RunService.ResumeRun:output_type -> jurymast.v1.Run
+	6,  // 63: jurymast.v1.RunService.SkipStep:output_type -> jurymast.v1.Run
+	6,  // 64: jurymast.v1.RunService.RetryStep:output_type -> jurymast.v1.Run
+	6,  // 65: jurymast.v1.RunService.DecideRun:output_type -> jurymast.v1.Run
+	55, // [55:66] is the sub-list for method output_type
+	44, // [44:55] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_jurymast_v1_run_proto_init() }
