@@ -47,6 +47,7 @@ var layers = map[string]int{
 	"server/engine":     6,
 	"server/gateway":    6,
 	"server/incident":   6,
+	"server/retention":  6,
 	"server/statuspage": 6,
 
 	"server": 7,

@@ -56,20 +56,22 @@ func (s *detectorService) WhyNot(ctx context.Context, req *jv1.WhyNotRequest) (*
 }
 
 // ListTriggers implements [jv1.DetectorServiceServer].
-func (s *detectorService) ListTriggers(_ context.Context, req *jv1.ListTriggersRequest) (*jv1.ListTriggersResponse, error) {
+func (s *detectorService) ListTriggers(ctx context.Context, req *jv1.ListTriggersRequest) (*jv1.ListTriggersResponse, error) {
 	p, err := newPage(req.GetPageSize(), req.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
-	out := &jv1.ListTriggersResponse{}
-	s.store.Read(func(v store.View) {
-		l := descending(v, store.Triggers, p, func(t *jv1.Trigger) bool {
-			return (req.GetService() == "" || t.GetService() == req.GetService()) &&
-				(!req.GetPending() || t.GetState() == jv1.TriggerState_TRIGGER_STATE_PENDING)
-		})
-		out.Triggers, out.NextPageToken = shownAll(l.records), l.next
-	})
-	return out, nil
+	keep := func(t *jv1.Trigger) bool {
+		return (req.GetService() == "" || t.GetService() == req.GetService()) &&
+			(!req.GetPending() || t.GetState() == jv1.TriggerState_TRIGGER_STATE_PENDING)
+	}
+	var l listed[*jv1.Trigger]
+	if req.GetPending() {
+		s.store.Read(func(v store.View) { l = descending(v, store.Triggers, p, keep) })
+	} else if l, err = listEnded(ctx, s.common, family{store.Triggers, store.ArchivedTriggers}, p, keep); err != nil {
+		return nil, err
+	}
+	return &jv1.ListTriggersResponse{Triggers: shownAll(l.records), NextPageToken: l.next}, nil
 }
 
 // healthPrefix is where the health of one service stands, or that of all.

@@ -50,6 +50,8 @@ func pageToken(last string) string {
 type listed[M proto.Message] struct {
 	records []store.Record[M]
 	next    string
+
+	last string // name of the last record
 }
 
 // ascending lists the records under prefix in the order of their keys.
@@ -93,10 +95,10 @@ func descending[M proto.Message](v store.View, prefix string, p page, keep func(
 func (l *listed[M]) add(r store.Record[M], prefix int, p page, bytes *int) bool {
 	size := proto.Size(r.Msg)
 	if len(l.records) > 0 && (len(l.records) == p.size || *bytes+size > maxPageBytes) {
-		l.next = pageToken(l.records[len(l.records)-1].Key[prefix:])
+		l.next = pageToken(l.last)
 		return false
 	}
 	*bytes += size
-	l.records = append(l.records, r)
+	l.records, l.last = append(l.records, r), r.Key[prefix:]
 	return true
 }

@@ -47,30 +47,37 @@ func (s *runService) DecideRun(ctx context.Context, req *jv1.DecideRunRequest) (
 }
 
 // GetRun implements [jv1.RunServiceServer].
-func (s *runService) GetRun(_ context.Context, req *jv1.GetRunRequest) (*jv1.Run, error) {
-	return lookUp[*jv1.Run](s.common, "run", store.RunKey(req.GetName()), req.GetName())
+func (s *runService) GetRun(ctx context.Context, req *jv1.GetRunRequest) (*jv1.Run, error) {
+	return s.run(ctx, req.GetName())
+}
+
+// run returns a run, archived or not.
+func (s *runService) run(ctx context.Context, name string) (*jv1.Run, error) {
+	return lookUpEnded[*jv1.Run](ctx, s.common, "run", store.RunKey(name), store.ArchivedRunKey(name), name)
 }
 
 // ListRuns implements [jv1.RunServiceServer].
-func (s *runService) ListRuns(_ context.Context, req *jv1.ListRunsRequest) (*jv1.ListRunsResponse, error) {
+func (s *runService) ListRuns(ctx context.Context, req *jv1.ListRunsRequest) (*jv1.ListRunsResponse, error) {
 	p, err := newPage(req.GetPageSize(), req.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
-	out := &jv1.ListRunsResponse{}
-	s.store.Read(func(v store.View) {
-		l := descending(v, store.Runs, p, func(r *jv1.Run) bool {
-			return (req.GetService() == "" || r.GetService() == req.GetService()) &&
-				(req.GetRunbook() == "" || r.GetRunbook() == req.GetRunbook()) &&
-				(!req.GetLive() || r.GetEndTime() == nil)
-		})
-		out.Runs, out.NextPageToken = shownAll(l.records), l.next
-	})
-	return out, nil
+	keep := func(r *jv1.Run) bool {
+		return (req.GetService() == "" || r.GetService() == req.GetService()) &&
+			(req.GetRunbook() == "" || r.GetRunbook() == req.GetRunbook()) &&
+			(!req.GetLive() || r.GetEndTime() == nil)
+	}
+	var l listed[*jv1.Run]
+	if req.GetLive() {
+		s.store.Read(func(v store.View) { l = descending(v, store.Runs, p, keep) })
+	} else if l, err = listEnded(ctx, s.common, family{store.Runs, store.ArchivedRuns}, p, keep); err != nil {
+		return nil, err
+	}
+	return &jv1.ListRunsResponse{Runs: shownAll(l.records), NextPageToken: l.next}, nil
 }
 
-// WatchRuns implements [jv1.RunServiceServer]. A run that is gone is told to everybody who asked for all services:
-// whom it belonged to is gone with it.
+// WatchRuns implements [jv1.RunServiceServer]. A run that is gone, or archived, is told to everybody who asked for all
+// services: whom it belonged to is gone with it.
 func (s *runService) WatchRuns(req *jv1.WatchRunsRequest, stream grpc.ServerStreamingServer[jv1.WatchRunsResponse]) error {
 	from, err := fromCursor(req.GetCursor())
 	if err != nil {
@@ -82,6 +89,14 @@ func (s *runService) WatchRuns(req *jv1.WatchRunsRequest, stream grpc.ServerStre
 			return notFound("run", req.GetName())
 		}
 		prefix = store.RunKey(req.GetName())
+	}
+	// Nothing comes any more of a run that is archived: it is told as it ended.
+	archived := func() []change[*jv1.Run] {
+		run, err := s.run(stream.Context(), req.GetName())
+		if req.GetName() == "" || err != nil {
+			return nil
+		}
+		return []change[*jv1.Run]{{value: run}}
 	}
 	return follow(stream.Context(), s.signals, s.store, watch[*jv1.Run]{
 		prefixes: []string{prefix},
@@ -99,6 +114,9 @@ func (s *runService) WatchRuns(req *jv1.WatchRunsRequest, stream grpc.ServerStre
 					out = append(out, change[*jv1.Run]{value: shown(store.Record[*jv1.Run]{Msg: run, Mod: e.ModRevision})})
 				}
 			}
+			if u.Reset && len(out) == 0 {
+				return archived()
+			}
 			return out
 		},
 		send: func(event jv1.WatchEvent, cursor string, run *jv1.Run) error {
@@ -109,7 +127,7 @@ func (s *runService) WatchRuns(req *jv1.WatchRunsRequest, stream grpc.ServerStre
 
 // ListRunEvents implements [jv1.RunServiceServer]. Events are read from the store itself; they are not mirrored.
 func (s *runService) ListRunEvents(ctx context.Context, req *jv1.ListRunEventsRequest) (*jv1.ListRunEventsResponse, error) {
-	if _, err := lookUp[*jv1.Run](s.common, "run", store.RunKey(req.GetRun()), req.GetRun()); err != nil {
+	if _, err := s.run(ctx, req.GetRun()); err != nil {
 		return nil, err
 	}
 	size := int(req.GetPageSize())

@@ -63,8 +63,6 @@ type Options struct {
 	MaxCalls int
 	// Sweep is how often everything is looked at, whatever was watched. Zero: 30 s.
 	Sweep time.Duration
-	// Retention of ended runs. Zero: 30 days.
-	Retention time.Duration
 }
 
 // Engine executes runs. Its methods are safe for concurrent use.
@@ -82,9 +80,6 @@ type Engine struct {
 	services  map[string]chan struct{}
 	group     sync.WaitGroup
 	ctx       context.Context // of the present session; nil without one
-
-	// requestsFrom is where the next sweep looks for expired requests; only the sweep uses it.
-	requestsFrom string
 }
 
 // New returns an engine; Run makes it work.
@@ -98,7 +93,6 @@ func New(o Options) *Engine {
 	setDefault(&o.MaxRuns, 10_000)
 	setDefault(&o.MaxCalls, 64)
 	setDefault(&o.Sweep, 30*time.Second)
-	setDefault(&o.Retention, 30*24*time.Hour)
 	return &Engine{
 		o: o, log: o.Logger, metrics: newMetrics(o.Registerer), calls: make(chan struct{}, o.MaxCalls),
 		executors: map[string]*executor{}, creating: map[string]struct{}{}, services: map[string]chan struct{}{},

@@ -31,7 +31,7 @@ func (e *Engine) Fire(ctx context.Context, req *jv1.FireTriggerRequest) (*jv1.Tr
 			return nil, err
 		}
 		if name, again := guard.Result(); again {
-			return e.triggerOf(name)
+			return e.triggerOf(ctx, name)
 		}
 		var ev evaluation
 		e.o.Store.Read(func(v store.View) {
@@ -53,7 +53,7 @@ func (e *Engine) Fire(ctx context.Context, req *jv1.FireTriggerRequest) (*jv1.Tr
 			return nil, fmt.Errorf("fire trigger: %w", err)
 		}
 		if committed {
-			return e.triggerOf(ev.trigger.GetName())
+			return e.triggerOf(ctx, ev.trigger.GetName())
 		}
 	}
 	return nil, continuity.Refuse(continuity.Contended, "the facts changed %d times while it was decided; try again", maxTries)
@@ -99,15 +99,16 @@ func (e *Engine) asked(v store.View, req *jv1.FireTriggerRequest, actor string) 
 	return t, nil
 }
 
-func (e *Engine) triggerOf(name string) (t *jv1.Trigger, err error) {
-	e.o.Store.Read(func(v store.View) {
-		rec := store.Get[*jv1.Trigger](v, store.TriggerKey(name))
-		if rec.Msg == nil {
-			err = fmt.Errorf("trigger %s: %w", name, ErrNotFound)
-			return
-		}
-		t = proto.CloneOf(rec.Msg)
-		t.Revision = rec.Mod
-	})
-	return t, err
+// triggerOf returns the trigger of that name, also when it is archived.
+func (e *Engine) triggerOf(ctx context.Context, name string) (*jv1.Trigger, error) {
+	rec, err := recorded[*jv1.Trigger](ctx, e.o.Store, store.TriggerKey(name), store.ArchivedTriggerKey(name))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("trigger %s: %w", name, err)
+	case rec.Msg == nil:
+		return nil, fmt.Errorf("trigger %s: %w", name, ErrNotFound)
+	}
+	t := proto.CloneOf(rec.Msg)
+	t.Revision = rec.Mod
+	return t, nil
 }

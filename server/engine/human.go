@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -145,6 +146,9 @@ func (e *Engine) steer(ctx context.Context, s steering,
 		var txn store.Txn
 		var err error
 		e.o.Store.Read(func(v store.View) { next, txn, err = e.steered(ctx, v, s, actor, decide) })
+		if errors.Is(err, ErrNotFound) {
+			return e.steerArchived(ctx, s, err)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -164,6 +168,20 @@ func (e *Engine) steer(ctx context.Context, s steering,
 		}
 	}
 	return nil, continuity.Refuse(continuity.Contended, "run %s kept changing; try again", s.name)
+}
+
+// steerArchived answers for a run that is not in the mirror: it may have ended long ago.
+func (e *Engine) steerArchived(ctx context.Context, s steering, notFound error) (*jv1.Run, error) {
+	run, err := e.lookup(ctx, s.name)
+	switch {
+	case errors.Is(err, ErrNotFound) || (err == nil && !runs.Ended(run.GetState())):
+		return nil, notFound
+	case err != nil:
+		return nil, err
+	case s.endedIsFine:
+		return run, nil
+	}
+	return nil, fmt.Errorf("run %s has ended %v: %w", s.name, run.GetState(), ErrNotPossible)
 }
 
 func (e *Engine) steered(ctx context.Context, v store.View, s steering, actor string,

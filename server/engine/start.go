@@ -277,7 +277,7 @@ func (e *Engine) Start(ctx context.Context, req *jv1.StartRunRequest) (*jv1.Run,
 		return nil, err
 	}
 	if name, again := guard.Result(); again {
-		return e.lookup(name)
+		return e.lookup(ctx, name)
 	}
 	session, _, err := e.current()
 	if err != nil {
@@ -317,7 +317,7 @@ func (e *Engine) Start(ctx context.Context, req *jv1.StartRunRequest) (*jv1.Run,
 			return nil, err
 		}
 		if name, again := guard.Result(); again {
-			return e.lookup(name)
+			return e.lookup(ctx, name)
 		}
 	}
 	return nil, continuity.Refuse(continuity.Contended, "the facts changed %d times while it was decided; try again", maxTries)
@@ -346,17 +346,25 @@ func (e *Engine) decideStart(session *store.Session, req *jv1.StartRunRequest, a
 	return v, err
 }
 
-func (e *Engine) lookup(name string) (run *jv1.Run, err error) {
-	e.o.Store.Read(func(v store.View) {
-		rec := store.Get[*jv1.Run](v, store.RunKey(name))
-		if rec.Msg == nil {
-			err = fmt.Errorf("run %s: %w", name, ErrNotFound)
-			return
-		}
-		run = proto.CloneOf(rec.Msg)
-		run.Revision = rec.Mod
-	})
-	return run, err
+// lookup returns the run of that name, also when it is archived.
+func (e *Engine) lookup(ctx context.Context, name string) (*jv1.Run, error) {
+	run, err := recorded[*jv1.Run](ctx, e.o.Store, store.RunKey(name), store.ArchivedRunKey(name))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("run %s: %w", name, err)
+	case run.Msg == nil:
+		return nil, fmt.Errorf("run %s: %w", name, ErrNotFound)
+	}
+	return stamped(run), nil
+}
+
+// recorded reads a record from the mirror, or else from the archive. A nil message: it is in neither.
+func recorded[M proto.Message](ctx context.Context, s *store.Store, key, archived string) (rec store.Record[M], err error) {
+	s.Read(func(v store.View) { rec = store.Get[M](v, key) })
+	if rec.Mod != 0 {
+		return rec, nil
+	}
+	return store.Fetch[M](ctx, s, archived)
 }
 
 func (e *Engine) full() bool {

@@ -33,6 +33,8 @@ var families = map[string]family{
 	HealthPrefix:     {func() proto.Message { return new(jurymastv1.Health) }, true},
 	Triggers:         {func() proto.Message { return new(jurymastv1.Trigger) }, true},
 	Runs:             {func() proto.Message { return new(jurymastv1.Run) }, true},
+	ArchivedRuns:     {func() proto.Message { return new(jurymastv1.Run) }, false},
+	ArchivedTriggers: {func() proto.Message { return new(jurymastv1.Trigger) }, false},
 	RunEventsPrefix:  {func() proto.Message { return new(recordv1.RunEvents) }, false},
 	LiveRuns:         {func() proto.Message { return new(recordv1.LiveRun) }, true},
 	Episodes:         {func() proto.Message { return new(recordv1.Episode) }, true},
@@ -70,7 +72,7 @@ type segment struct{ from, before string }
 // this version doesn't know are in them, so that they are noticed.
 func mirroredSegments() []segment {
 	// In the order of their keys.
-	skipped := []string{Audit, Requests, RunEventsPrefix}
+	skipped := []string{ArchivedRuns, ArchivedTriggers, Audit, Requests, RunEventsPrefix}
 	var segments []segment
 	from := Root
 	for _, prefix := range skipped {

@@ -32,6 +32,36 @@ func ScanDescending[M proto.Message](ctx context.Context, s *Store, prefix, befo
 	return scan[M](ctx, s, Query{Prefix: prefix, Before: before, Limit: limit, Descending: true})
 }
 
+// Count returns how many keys are under prefix, from the store itself. Errors are ErrUnavailable and ErrClosed.
+func Count(ctx context.Context, s *Store, prefix string) (int, error) {
+	n, from := 0, ""
+	for {
+		page, err := s.opts.Backend.Range(ctx, Query{Prefix: prefix, From: from, Limit: 10_000, KeysOnly: true})
+		if err != nil {
+			return 0, fmt.Errorf("count %q: %w", prefix, err)
+		}
+		n += len(page.Entries)
+		if !page.More || len(page.Entries) == 0 {
+			return n, nil
+		}
+		from = page.Entries[len(page.Entries)-1].Key + "\x00"
+	}
+}
+
+// Keys returns the keys under prefix in their order, at most limit (0: all), from the store itself. Errors are
+// ErrUnavailable and ErrClosed.
+func Keys(ctx context.Context, s *Store, prefix string, limit int) ([]string, error) {
+	page, err := s.opts.Backend.Range(ctx, Query{Prefix: prefix, Limit: limit, KeysOnly: true})
+	if err != nil {
+		return nil, fmt.Errorf("keys under %q: %w", prefix, err)
+	}
+	keys := make([]string, 0, len(page.Entries))
+	for _, e := range page.Entries {
+		keys = append(keys, e.Key)
+	}
+	return keys, nil
+}
+
 func scan[M proto.Message](ctx context.Context, s *Store, q Query) ([]Record[M], bool, error) {
 	page, err := s.opts.Backend.Range(ctx, q)
 	if err != nil {

@@ -24,7 +24,9 @@ const (
 	Reports          = Root + "reports/"           // <service>/<provider>/<detector>/<subject hash>: record.Report
 	HealthPrefix     = Root + "health/"            // <service>/<provider>: Health
 	Triggers         = Root + "triggers/"          // <id>: Trigger
+	ArchivedTriggers = Root + "archived_triggers/" // <id>: Trigger that has ended; not mirrored
 	Runs             = Root + "runs/"              // <id>: Run
+	ArchivedRuns     = Root + "archived_runs/"     // <id>: Run that has ended; not mirrored
 	RunEventsPrefix  = Root + "run_events/"        // <run>/<first sequence>: record.RunEvents; not mirrored
 	LiveRuns         = Root + "live_runs/"         // <service>: record.LiveRun
 	Episodes         = Root + "episodes/"          // <service>/<provider>/<generation>/<runbook>: record.Episode
@@ -114,6 +116,12 @@ func OpenIncidentKey(service string) string { return key(OpenIncidents, service)
 
 // RunKey is the key of a run.
 func RunKey(id string) string { return key(Runs, id) }
+
+// ArchivedRunKey is the key of an ended run that was moved out of the mirror.
+func ArchivedRunKey(id string) string { return key(ArchivedRuns, id) }
+
+// ArchivedTriggerKey is the key of an ended trigger that was moved out of the mirror.
+func ArchivedTriggerKey(id string) string { return key(ArchivedTriggers, id) }
 
 // RunEventsKey is the key of the events one transaction added; they sort by sequence number.
 func RunEventsKey(run string, first int64) string { return key(RunEventsPrefix, run, padded(first)) }
