@@ -125,23 +125,6 @@ func (s *stepCheck) template(err error) {
 	}
 }
 
-func checkApproval(s *stepCheck) {
-	approval := s.step.GetApproval()
-	s.channels(s.field("channels"), approval.GetChannels())
-	approvers := approval.GetApprovers()
-	for i, name := range approvers {
-		if slices.Contains(approvers[:i], name) {
-			s.problem(at(s.field("approvers"), i), "%s is listed before", name)
-		}
-	}
-	if n := len(approvers); n > 0 && int(approval.GetCount()) > n {
-		s.problem(s.field("count"), "%d must approve, but only %d may", approval.GetCount(), n)
-	}
-	if approval.GetOnTimeout() == jv1.TimeoutAction_TIMEOUT_ACTION_ESCALATE && len(approval.GetChannels()) == 0 {
-		s.problem(s.field("on_timeout"), "escalate tells the channels again: give channels")
-	}
-}
-
 func checkWait(s *stepCheck) {
 	wait := s.step.GetWait()
 	if wait.GetDuration() != nil {

@@ -184,7 +184,7 @@ func refers(rb *jv1.Runbook, kind, name string) bool {
 	if kind == "service" {
 		return slices.Contains(rb.GetServices(), name)
 	}
-	if kind == "provider" && rb.GetOn().GetProvider() == name {
+	if kind == "provider" && rb.GetOn().GetProvider() == name || kind == "channel" && slices.Contains(rb.GetEscalation().GetChannels(), name) {
 		return true
 	}
 	return slices.ContainsFunc(rb.GetSteps(), func(step *jv1.Step) bool {

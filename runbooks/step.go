@@ -67,10 +67,10 @@ func (s *stepCheck) checkCommon(given *jv1.Step) {
 			words(t.AsDuration()), words(s.timeout))
 	}
 	if e := s.step.GetExpected(); e != nil {
-		if e.AsDuration() <= 0 {
-			s.problem(s.path+".expected", "must be greater than 0s")
-		}
 		s.within(s.path+".expected", e, "an expected duration")
+		if s.kind == "approval" {
+			s.problem(s.path+".expected", "how long people take is not expected: the runbook's escalation tells further people when nobody answers")
+		}
 	}
 	if retry := s.step.GetRetry(); retry != nil {
 		s.checkRetry(retry)

@@ -54,6 +54,7 @@ func validateRunbook(r *report, rb *jv1.Runbook) {
 	c.checkServices()
 	c.checkOn()
 	c.checkParameters()
+	c.checkEscalation()
 	c.checkIDs()
 	c.checkSteps(rb.GetSteps())
 }

@@ -46,6 +46,10 @@ type Data struct {
 	Error string
 	// Question that a human has to answer. Empty: none.
 	Question string
+	// Wait is what the run waits for a human for: `approval`, `resume` or `outcome_unknown`. Empty: for nothing.
+	Wait string
+	// Answers are the command lines that answer the question.
+	Answers []string
 }
 
 // Step is what a template may use of a step.
@@ -71,6 +75,7 @@ const mostItems = 64
 func (d Data) bounded() Data {
 	d.Steps = d.Steps[:min(len(d.Steps), mostItems)]
 	d.Evidence = d.Evidence[:min(len(d.Evidence), mostItems)]
+	d.Answers = d.Answers[:min(len(d.Answers), mostItems)]
 	return d
 }
 
@@ -95,5 +100,7 @@ func samples() []Data {
 	full.Queueing, full.Drill = true, true
 	full.Evidence = []string{"probe chat-probe: 3 of 3 failed"}
 	full.Error, full.Question = "no candidate is healthy", "Switch back to openai?"
+	full.Wait = "approval"
+	full.Answers = []string{"jurymast approve " + full.Run + " --reason '...'", "jurymast reject " + full.Run + " --reason '...'"}
 	return []Data{full, bare}
 }

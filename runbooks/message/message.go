@@ -150,6 +150,7 @@ func Plain(data Data) (title, text string) {
 	line("Runbook", data.Runbook)
 	line("Run", data.Run)
 	line("Question", data.Question)
+	line("Answer with", strings.Join(data.Answers, "\n  "))
 	line("Error", data.Error)
 	return finish(title, b.String(), data)
 }

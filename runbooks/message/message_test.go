@@ -167,6 +167,8 @@ Reason: an operator started it
 Runbook: ai-provider-outage
 Run: 01jpa6v8x9f2
 Question: Switch back to openai?
+Answer with: jurymast approve 01jpa6v8x9f2 --reason '...'
+  jurymast reject 01jpa6v8x9f2 --reason '...'
 Error: no candidate is healthy`
 	if title != "[DRILL] chat: failed over" || text != want {
 		t.Errorf("%q\n%s", title, text)

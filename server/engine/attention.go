@@ -1,9 +1,12 @@
 package engine
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/runbooks/runs"
 	"github.com/jurymast/jurymast/server/steps"
 )
 
@@ -23,19 +26,64 @@ func (t *turn) await(i int) (again bool, err error) {
 		}
 	}
 	t.then = thenWait
-	t.until = earliest(t.until, t.remind())
-	return false, nil
+	return false, t.attend()
 }
 
-// remind writes the reminder that is due and returns when the next one is. A reminder's id holds its number, so that
-// it is written once whoever writes it.
-func (t *turn) remind() time.Time {
-	since, now := t.run.GetWaitSince().AsTime(), t.desk.Now
-	n := int64(now.Sub(since) / steps.Reminder)
-	if n > 0 && steps.Remind(&steps.Input{
+// attend sees that people are told of a run that waits for them, and that the next look is in time for it.
+func (t *turn) attend() error {
+	next, err := t.remind()
+	t.until = earliest(t.until, next)
+	return err
+}
+
+// remind tells people what is due to be told and returns when the next is: at once those who don't know yet that the run
+// needs them, all again after a while, and further people when nobody answers. The id of a message holds its number, so
+// that it is written once whoever writes it.
+func (t *turn) remind() (time.Time, error) {
+	in := &steps.Input{
 		Run: t.run, At: &jv1.StepRun{}, Step: &jv1.Step{}, Plan: t.plan, Desk: t.desk, Owner: t.owner,
-	}, n) {
-		return now
 	}
-	return since.Add(time.Duration(n+1) * steps.Reminder)
+	since, now := t.run.GetWaitSince().AsTime(), t.desk.Now
+	n := nth(since, now, steps.Reminder)
+	if n > 0 && steps.Remind(in, n) || unforeseen(t.run) && steps.Attention(in) {
+		return now, nil
+	}
+	next := since.Add(time.Duration(n+1) * steps.Reminder)
+	if t.plan.GetEscalation() == nil || in.DryRun() {
+		return next, nil
+	}
+	after := steps.DefaultEscalation
+	if d := t.plan.GetEscalation().GetAfter(); d != nil {
+		after = d.AsDuration()
+	}
+	k := nth(since, now, after)
+	next = earliest(next, since.Add(time.Duration(k+1)*after))
+	if k == 0 {
+		return next, nil
+	}
+	text := steps.Escalate(in, k)
+	if text == "" {
+		return next, nil
+	}
+	return next, t.fold(runs.Event{
+		Kind: jv1.RunEventKind_RUN_EVENT_KIND_ESCALATED, Time: now, Message: text,
+		Details: map[string]string{"channels": strings.Join(t.plan.GetEscalation().GetChannels(), ", ")},
+	})
+}
+
+// nth is how often a period has passed.
+func nth(since, now time.Time, period time.Duration) int64 {
+	return max(0, int64(now.Sub(since)/period))
+}
+
+// unforeseen tells whether the run waits for a human without one having asked it to.
+func unforeseen(run *jv1.Run) bool {
+	switch run.GetWait() {
+	case jv1.RunWait_RUN_WAIT_OUTCOME_UNKNOWN:
+		return true
+	case jv1.RunWait_RUN_WAIT_RESUME:
+		return slices.ContainsFunc(run.GetSteps(), func(s *jv1.StepRun) bool { return s.GetState() == jv1.StepState_STEP_STATE_WAITING })
+	default:
+		return false
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -106,26 +105,13 @@ func (e *Engine) Decide(ctx context.Context, req *jv1.DecideRunRequest) (*jv1.Ru
 			i := runs.Current(run, plan)
 			if i >= 0 && run.GetSteps()[i].GetState() == jv1.StepState_STEP_STATE_WAITING {
 				ev.Step = run.GetSteps()[i].GetId()
-				return ev, mayDecide(plan.GetSteps()[i].GetApproval(), run.GetSteps()[i], actor)
+				return ev, mayDecide(run, plan.GetSteps()[i].GetApproval(), run.GetSteps()[i], audit.From(ctx), req.GetApprove())
 			}
 			if !req.GetApprove() {
 				ev.Kind, ev.Message = jv1.RunEventKind_RUN_EVENT_KIND_CANCEL_REQUESTED, "rejected by "+actor+": "+req.GetComment()
 			}
 			return ev, nil
 		})
-}
-
-// mayDecide refuses who is not an approver, and a second answer of the same person.
-func mayDecide(spec *jv1.ApprovalStep, at *jv1.StepRun, actor string) error {
-	if who := spec.GetApprovers(); len(who) > 0 && !slices.Contains(who, actor) {
-		return fmt.Errorf("%s may not answer, only %v may: %w", actor, who, ErrForbidden)
-	}
-	for _, d := range at.GetDecisions() {
-		if d.GetActor() == actor {
-			return fmt.Errorf("%s has answered already: %w", actor, ErrNotPossible)
-		}
-	}
-	return nil
 }
 
 // steering is what all human actions on a run have in common.

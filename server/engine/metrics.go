@@ -14,11 +14,12 @@ import (
 
 // metrics of the engine; their names are listed in docs/metrics.md.
 type metrics struct {
-	live      prometheus.Gauge
-	ended     *prometheus.CounterVec
-	conflicts prometheus.Counter
-	trouble   prometheus.Counter
-	recovery  prometheus.Histogram
+	live        prometheus.Gauge
+	escalations *prometheus.CounterVec
+	ended       *prometheus.CounterVec
+	conflicts   prometheus.Counter
+	trouble     prometheus.Counter
+	recovery    prometheus.Histogram
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -35,13 +36,16 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		trouble: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "jurymast_engine_store_errors_total", Help: "Errors of the store the engine waited out.",
 		}),
+		escalations: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "jurymast_escalations_total", Help: "Times that further people were told because nobody answered a run, by runbook.",
+		}, []string{"runbook"}),
 		recovery: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "jurymast_recovery_seconds", Help: "Time from the first failure until a run restored service.",
 			Buckets: []float64{1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600},
 		}),
 	}
 	if r != nil {
-		r.MustRegister(m.live, m.ended, m.conflicts, m.trouble, m.recovery)
+		r.MustRegister(m.live, m.escalations, m.ended, m.conflicts, m.trouble, m.recovery)
 	}
 	return m
 }
@@ -51,6 +55,9 @@ func (e *Engine) committed(t *turn) {
 	for _, ev := range t.events {
 		e.log.Info("run", "run", ev.GetRun(), "event", strings.TrimPrefix(ev.GetKind().String(), "RUN_EVENT_KIND_"), "step", ev.GetStep(),
 			"actor", ev.GetActor(), "message", ev.GetMessage())
+		if ev.GetKind() == jv1.RunEventKind_RUN_EVENT_KIND_ESCALATED {
+			e.metrics.escalations.WithLabelValues(t.run.GetRunbook()).Inc()
+		}
 		if ev.GetKind() == jv1.RunEventKind_RUN_EVENT_KIND_STEP_SUCCEEDED && t.run.GetRestoredTime() != nil && t.run.GetOnset() != nil &&
 			t.run.GetRestoredTime().AsTime().Equal(ev.GetTime().AsTime()) {
 			e.metrics.recovery.Observe(t.run.GetRestoredTime().AsTime().Sub(t.run.GetOnset().AsTime()).Seconds())

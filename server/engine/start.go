@@ -204,8 +204,10 @@ func (s *start) propose(t *turn) error {
 	if err := steps.Ask(in, channels, "proposal", text); err != nil {
 		ev.Details = map[string]string{"not_told": err.Error()}
 	}
-	t.until = s.desk.Now.Add(steps.Reminder)
-	return t.fold(ev)
+	if err := t.fold(ev); err != nil {
+		return err
+	}
+	return t.attend()
 }
 
 // supersede ends a run that waits for a human in the transaction that creates the next one.

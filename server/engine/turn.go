@@ -176,7 +176,7 @@ func (t *turn) follow(m steps.Move) (again bool, err error) {
 	default:
 		t.then, t.until = thenWait, m.Until
 		if t.run.GetState() == jv1.RunState_RUN_STATE_WAITING {
-			t.until = earliest(t.until, t.remind())
+			return false, t.attend()
 		}
 	}
 	return false, nil

@@ -11,7 +11,7 @@ import (
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 	"github.com/jurymast/jurymast/runbooks/expr"
 	"github.com/jurymast/jurymast/runbooks/message"
-	"github.com/jurymast/jurymast/server/continuity"
+	"github.com/jurymast/jurymast/runbooks/runs"
 	"github.com/jurymast/jurymast/server/store"
 
 	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
@@ -40,45 +40,6 @@ func (notifyStep) Advance(in *Input) Move {
 	return in.done("told %s", strings.Join(spec.GetChannels(), ", "))
 }
 
-// maxTold is the most channels that one question or reminder is written for in one transaction.
-const maxTold = 16
-
-// Ask tells channels that the run waits for a human. id tells this question from others of the run.
-func Ask(in *Input, channels []string, id, question string) error {
-	if in.DryRun() || len(channels) == 0 {
-		return nil
-	}
-	t, ok := message.Shipped("approval-needed")
-	if !ok {
-		return fmt.Errorf("the message approval-needed is not shipped")
-	}
-	return post(in, letter{id: id, step: in.At.GetId(), channels: channels, template: t, question: question})
-}
-
-// Remind tells every channel of the runbook for the n-th time that the run waits for a human. A reminder that is in
-// the outbox already is left. It tells whether there are more channels than fit: then it is to be called again in the
-// next transaction.
-func Remind(in *Input, n int64) (more bool) {
-	// The run may have waited before: the beginning of the wait tells its reminders from those of then.
-	id := fmt.Sprintf("reminder-%d-%d", in.Run.GetWaitSince().GetSeconds(), n)
-	var due []string
-	for _, c := range Channels(in.Plan) {
-		if len(due) == maxTold {
-			more = true
-			break
-		}
-		if continuity.Read[*jv1.Notification](in.Desk, store.OutboxKey(notificationID(in.Run, id, c))).Msg == nil {
-			due = append(due, c)
-		}
-	}
-	text := fmt.Sprintf("still waiting since %s: %s", in.Run.GetWaitSince().AsTime().UTC().Format(time.RFC3339), in.Run.GetWaitText())
-	// A reminder that can't be written now is due again at the next look.
-	if err := Ask(in, due, id, text); err != nil {
-		return false
-	}
-	return more
-}
-
 // Channels lists the channels a runbook tells, in the order of their names.
 func Channels(plan *jv1.Runbook) []string {
 	var out []string
@@ -96,13 +57,15 @@ type letter struct {
 	channels []string
 	template *message.Template
 	question string
+	wait     jv1.RunWait // what it asks a human for; unspecified: nothing
 }
 
 // post writes a message into the outbox once for each channel, born claimed by the run's owner, which so may send it
 // at once (protocol P7).
 func post(in *Input, l letter) error {
 	data := messageData(in)
-	data.Question = l.question
+	data.Question, data.Wait = l.question, strings.ToLower(strings.TrimPrefix(l.wait.String(), "RUN_WAIT_"))
+	data.Answers = runs.Answers(l.wait, in.Run.GetName())
 	title, text, err := l.template.Render(data)
 	details := map[string]string{"phase": data.Phase, "active_provider": data.Active, "runbook": data.Runbook}
 	if err != nil {

@@ -133,7 +133,7 @@ func TestApprovalTimeouts(t *testing.T) {
 		jv1.TimeoutAction_TIMEOUT_ACTION_UNSPECIFIED: failEv,
 		jv1.TimeoutAction_TIMEOUT_ACTION_DENY:        failEv,
 		jv1.TimeoutAction_TIMEOUT_ACTION_APPROVE:     okEv,
-		jv1.TimeoutAction_TIMEOUT_ACTION_ESCALATE:    jv1.RunEventKind_RUN_EVENT_KIND_WAITING,
+		jv1.TimeoutAction_TIMEOUT_ACTION_ESCALATE:    jv1.RunEventKind_RUN_EVENT_KIND_ESCALATED,
 	} {
 		m, ops := advance(t, &jv1.Step{Action: &jv1.Step_Approval{Approval: &jv1.ApprovalStep{OnTimeout: action, Channels: []string{"oncall"}}}}, late)
 		if m.Event.Kind != want {

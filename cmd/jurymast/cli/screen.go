@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/runbooks/runs"
 )
 
 // renderStatus lays the status screen out. What makes everything else less true comes first, what waits for the reader
@@ -93,16 +94,7 @@ func waitText(r *jv1.Run) string {
 }
 
 // answers are the command lines by which a human answers a run that waits.
-func answers(r *jv1.Run, id string) []string {
-	switch r.GetWait() {
-	case jv1.RunWait_RUN_WAIT_APPROVAL:
-		return []string{"jurymast approve " + id + " --reason '...'", "jurymast reject " + id + " --reason '...'"}
-	case jv1.RunWait_RUN_WAIT_OUTCOME_UNKNOWN:
-		return []string{"jurymast run resume " + id + " --outcome succeeded|failed|repeat --reason '...'"}
-	default:
-		return []string{"jurymast run resume " + id + " --reason '...'", "jurymast run cancel " + id + " --reason '...'"}
-	}
-}
+func answers(r *jv1.Run, id string) []string { return runs.Answers(r.GetWait(), id) }
 
 // shortID is the shortest end of a run's id, of at least six letters, that no other live run has.
 func (s *statusScreen) shortID(id string) string {
