@@ -81,6 +81,7 @@ func Start(ctx context.Context, options Options) (*Node, error) {
 	}
 	n.ready = time.Since(began)
 	go n.watch()
+	go n.watchGrowth()
 	n.log.Debug("embedded etcd is ready", telemetry.KeyMember, o.Name, telemetry.KeyDir, o.DataDir,
 		telemetry.KeyTook, n.ready)
 	return n, nil

@@ -16,6 +16,8 @@ const (
 	DefaultQuotaBytes int64 = 2 << 30
 	// DefaultCompaction is how long old revisions are kept for watchers that lag behind.
 	DefaultCompaction = time.Hour
+	// DefaultGrowthCheck is how often the growth of the database is looked at.
+	DefaultGrowthCheck = 10 * time.Second
 	// DefaultCloseTimeout bounds Close. A single member closes in milliseconds; a member that leads hands over first.
 	DefaultCloseTimeout = 10 * time.Second
 
@@ -38,8 +40,10 @@ type Options struct {
 	Name string
 	// QuotaBytes is the size of the database at which writes are refused with "database space exceeded".
 	QuotaBytes int64
-	// Compaction is how long old revisions are kept.
+	// Compaction is how long old revisions are kept, unless so much is written that they would fill the database.
 	Compaction time.Duration
+	// GrowthCheck is how often it is looked whether that is so.
+	GrowthCheck time.Duration
 	// CloseTimeout bounds Close.
 	CloseTimeout time.Duration
 	// Logger receives etcd's log from level warn upwards. Nil drops it.
@@ -78,6 +82,9 @@ func (o Options) withDefaults() Options {
 	if o.Compaction == 0 {
 		o.Compaction = DefaultCompaction
 	}
+	if o.GrowthCheck == 0 {
+		o.GrowthCheck = DefaultGrowthCheck
+	}
 	if o.CloseTimeout == 0 {
 		o.CloseTimeout = DefaultCloseTimeout
 	}
@@ -96,6 +103,8 @@ func (o Options) validate() error {
 		return fmt.Errorf("%w: a quota of %d bytes switches the quota off", ErrOptions, o.QuotaBytes)
 	case o.Compaction < time.Second:
 		return fmt.Errorf("%w: compaction after %v, want at least 1s", ErrOptions, o.Compaction)
+	case o.GrowthCheck < 0:
+		return fmt.Errorf("%w: a check of the growth every %v", ErrOptions, o.GrowthCheck)
 	case o.CloseTimeout < 0:
 		return fmt.Errorf("%w: close timeout %v", ErrOptions, o.CloseTimeout)
 	}
