@@ -7,7 +7,8 @@ import (
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 )
 
-// Catalog is what is known where something is validated: all resources by name, and the installation. It is only read.
+// Catalog is what is known where something is validated: all resources that others refer to, or that refer to others, by
+// name, and the installation. It is only read.
 //
 // A nil *Catalog knows nothing and says so: what it is asked for and can't be found is then a warning, as it may well be
 // stored on the server. That is how files are checked offline.
@@ -22,6 +23,10 @@ type Catalog struct {
 	Channels map[string]*jv1.Channel
 	// Runbooks by name.
 	Runbooks map[string]*jv1.Runbook
+	// Schedules by name.
+	Schedules map[string]*jv1.Schedule
+	// Maintenances by name.
+	Maintenances map[string]*jv1.Maintenance
 	// Vantages is the number of replicas that probe. Zero: not known.
 	Vantages int
 
@@ -46,6 +51,8 @@ func (c *Catalog) with(resources []*jv1.Resource) *Catalog {
 	next.Detectors = clone(next.Detectors)
 	next.Channels = clone(next.Channels)
 	next.Runbooks = clone(next.Runbooks)
+	next.Schedules = clone(next.Schedules)
+	next.Maintenances = clone(next.Maintenances)
 	for _, r := range resources {
 		if NameOf(r) == "" {
 			continue
@@ -61,6 +68,10 @@ func (c *Catalog) with(resources []*jv1.Resource) *Catalog {
 			next.Channels[k.Channel.GetName()] = k.Channel
 		case *jv1.Resource_Runbook:
 			next.Runbooks[k.Runbook.GetName()] = k.Runbook
+		case *jv1.Resource_Schedule:
+			next.Schedules[k.Schedule.GetName()] = k.Schedule
+		case *jv1.Resource_Maintenance:
+			next.Maintenances[k.Maintenance.GetName()] = k.Maintenance
 		}
 	}
 	return &next
@@ -126,6 +137,12 @@ func NameOf(r *jv1.Resource) string {
 		return k.Channel.GetName()
 	case *jv1.Resource_Runbook:
 		return k.Runbook.GetName()
+	case *jv1.Resource_Schedule:
+		return k.Schedule.GetName()
+	case *jv1.Resource_Maintenance:
+		return k.Maintenance.GetName()
+	case *jv1.Resource_Settings:
+		return k.Settings.GetName()
 	}
 	return ""
 }

@@ -56,6 +56,12 @@ func check(resource *jv1.Resource, prefix string, catalog *Catalog) *report {
 		validateChannel(r, k.Channel)
 	case *jv1.Resource_Runbook:
 		validateRunbook(r, k.Runbook)
+	case *jv1.Resource_Schedule:
+		validateSchedule(r, k.Schedule)
+	case *jv1.Resource_Maintenance:
+		validateMaintenance(r, k.Maintenance)
+	case *jv1.Resource_Settings:
+		validateSettings(r, k.Settings)
 	default:
 		r.prefix = prefix
 		r.problem("", "exactly one kind must be given")
@@ -63,13 +69,9 @@ func check(resource *jv1.Resource, prefix string, catalog *Catalog) *report {
 	return r
 }
 
-// broken finds the problems that storing a service makes for stored resources which refer to it and are not part of the
-// change.
+// broken finds the problems that storing a service or a runbook makes for stored resources which refer to it and are not
+// part of the change.
 func broken(resource *jv1.Resource, index int, given map[string]bool, before, after *Catalog) []*jv1.Problem {
-	service := resource.GetService()
-	if service == nil || before.Services[service.GetName()] == nil {
-		return nil
-	}
 	var found []*jv1.Problem
 	field := fmt.Sprintf("resources[%d].service.providers", index)
 	blame := func(other *jv1.Resource) {
@@ -86,6 +88,18 @@ func broken(resource *jv1.Resource, index int, given map[string]bool, before, af
 					"the stored %s %s would not be valid any more: %s", KindOf(other), NameOf(other), p.GetMessage())})
 			}
 		}
+	}
+	if rb := resource.GetRunbook(); rb != nil && before.Runbooks[rb.GetName()] != nil {
+		field = fmt.Sprintf("resources[%d].runbook", index)
+		for _, name := range names(before.Schedules) {
+			if s := before.Schedules[name]; s.GetRunbook() == rb.GetName() {
+				blame(&jv1.Resource{Kind: &jv1.Resource_Schedule{Schedule: s}})
+			}
+		}
+	}
+	service := resource.GetService()
+	if service == nil || before.Services[service.GetName()] == nil {
+		return found
 	}
 	for _, name := range names(before.Runbooks) {
 		if rb := before.Runbooks[name]; slices.Contains(rb.GetServices(), service.GetName()) {
@@ -173,6 +187,17 @@ func Referrers(kind, name string, catalog *Catalog) []string {
 	for _, rb := range names(c.Runbooks) {
 		if refers(c.Runbooks[rb], kind, name) {
 			list = append(list, "runbook "+rb)
+		}
+	}
+	for _, s := range names(c.Schedules) {
+		if kind == "runbook" && c.Schedules[s].GetRunbook() == name || kind == "service" && c.Schedules[s].GetService() == name {
+			list = append(list, "schedule "+s)
+		}
+	}
+	for _, m := range names(c.Maintenances) {
+		if kind == "service" && slices.Contains(c.Maintenances[m].GetServices(), name) ||
+			kind == "provider" && slices.Contains(c.Maintenances[m].GetProviders(), name) {
+			list = append(list, "maintenance "+m)
 		}
 	}
 	slices.Sort(list)

@@ -56,7 +56,7 @@ func Parse(name string, data []byte) ([]Document, error) {
 }
 
 // kinds are the kinds of documents, in the order of the proto.
-var kinds = []string{"Provider", "Service", "Detector", "Channel", "Runbook"}
+var kinds = []string{"Provider", "Service", "Detector", "Channel", "Runbook", "Schedule", "Maintenance", "Settings"}
 
 // newResource returns an empty resource of a kind, and the message in it.
 func newResource(kind string) (*jv1.Resource, proto.Message) {
@@ -76,6 +76,15 @@ func newResource(kind string) (*jv1.Resource, proto.Message) {
 	case "Runbook":
 		m := &jv1.Runbook{}
 		return &jv1.Resource{Kind: &jv1.Resource_Runbook{Runbook: m}}, m
+	case "Schedule":
+		m := &jv1.Schedule{}
+		return &jv1.Resource{Kind: &jv1.Resource_Schedule{Schedule: m}}, m
+	case "Maintenance":
+		m := &jv1.Maintenance{}
+		return &jv1.Resource{Kind: &jv1.Resource_Maintenance{Maintenance: m}}, m
+	case "Settings":
+		m := &jv1.Settings{}
+		return &jv1.Resource{Kind: &jv1.Resource_Settings{Settings: m}}, m
 	}
 	return nil, nil
 }

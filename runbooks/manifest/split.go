@@ -116,6 +116,9 @@ var (
 	unknownAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced$`)
 )
 
+// noAnchor is what the parser says of a value that begins like an alias and is none: the times of a schedule, mostly.
+const noAnchor = "did not find expected alphabetic or numeric character"
+
 // syntaxError gives the parser's error a place. What its scanner says counts lines from 1, what its parser says from 0.
 func syntaxError(s *source, c chunk, err error) *Error {
 	line, message := 1, err.Error()
@@ -123,7 +126,7 @@ func syntaxError(s *source, c chunk, err error) *Error {
 		message = found[2]
 		if n, err := strconv.Atoi(found[1]); err == nil {
 			line = n
-			if strings.HasPrefix(message, "did not find expected") && !strings.HasSuffix(message, "<document start>") {
+			if strings.HasPrefix(message, "did not find expected") && !strings.HasSuffix(message, "<document start>") && message != noAnchor {
 				line++
 			}
 		}
@@ -158,6 +161,8 @@ func hint(message string) string {
 		return "a value begins with a tab, @, `, or %: use blanks for indentation, or put the value in quotes"
 	case strings.HasPrefix(message, "could not find expected ':'"):
 		return `a field is missing its ":"`
+	case message == noAnchor:
+		return "a value begins with * or &: put it in quotes"
 	case strings.HasPrefix(message, "did not find expected key"):
 		return "this doesn't fit what stands above: check the indentation"
 	}

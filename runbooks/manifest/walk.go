@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
 	"buf.build/go/protoyaml"
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/jurymast/jurymast/runbooks"
 	"github.com/jurymast/jurymast/runbooks/rules"
@@ -205,8 +207,11 @@ func (w *walker) entries(node *yaml.Node, field protoreflect.FieldDescriptor, pa
 // single walks one value: of a field, of a list or of a map.
 func (w *walker) single(node *yaml.Node, field protoreflect.FieldDescriptor, path string) *yaml.Node {
 	if message := field.Message(); message != nil {
-		if message.FullName() == "google.protobuf.Duration" {
+		switch message.FullName() {
+		case "google.protobuf.Duration":
 			return w.duration(node, path)
+		case "google.protobuf.Timestamp":
+			return w.timestamp(node, path)
 		}
 		return w.message(node, message, path)
 	}
@@ -242,6 +247,23 @@ func (w *walker) duration(node *yaml.Node, path string) *yaml.Node {
 		return nil
 	}
 	return node
+}
+
+const timestampWords = "a time such as 2026-03-01T22:00:00Z or 2026-03-01T23:00:00+01:00"
+
+func (w *walker) timestamp(node *yaml.Node, path string) *yaml.Node {
+	if isNull(node) || node.Kind != yaml.ScalarNode {
+		w.wrong(node, path, timestampWords)
+		return nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, node.Value)
+	if err != nil || !timestamppb.New(t).IsValid() {
+		w.refuse(node, path, "%q is not %s", node.Value, timestampWords)
+		return nil
+	}
+	text := like(node)
+	text.Value, text.Tag = t.UTC().Format(time.RFC3339Nano), "!!str"
+	return text
 }
 
 // enum replaces the word that files use by the name that the proto has.

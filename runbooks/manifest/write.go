@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/jurymast/jurymast/runbooks"
 	"github.com/jurymast/jurymast/runbooks/rules"
@@ -157,8 +158,11 @@ func (t *tree) entries(field protoreflect.FieldDescriptor, m protoreflect.Map) (
 func (t *tree) single(field protoreflect.FieldDescriptor, value protoreflect.Value) (*yaml.Node, error) {
 	switch field.Kind() {
 	case protoreflect.MessageKind, protoreflect.GroupKind:
-		if d, ok := value.Message().Interface().(*durationpb.Duration); ok {
-			return plain("!!str", durationText(d)), nil
+		switch m := value.Message().Interface().(type) {
+		case *durationpb.Duration:
+			return plain("!!str", durationText(m)), nil
+		case *timestamppb.Timestamp:
+			return plain("!!timestamp", m.AsTime().UTC().Format(time.RFC3339Nano)), nil
 		}
 		return t.message(value.Message())
 	case protoreflect.EnumKind:

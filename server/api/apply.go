@@ -86,6 +86,10 @@ func (p *plan) one(v store.View, d *declared, actor string, now time.Time) {
 		p.service(v, next, exists, actor, now)
 	case *jv1.Runbook:
 		p.runbook(v, next)
+		if exists {
+			// Stored schedules were judged by the runbook as it was; none may join them meanwhile.
+			p.compare(store.NoneNewer(store.Schedules, v.Revision()))
+		}
 	}
 	setUpdateTime(next, now)
 	p.writes = append(p.writes, store.Put(d.key(), next))
@@ -165,6 +169,12 @@ func setUpdateTime(m proto.Message, now time.Time) {
 	case *jv1.Channel:
 		m.UpdateTime = timestamppb.New(now)
 	case *jv1.Runbook:
+		m.UpdateTime = timestamppb.New(now)
+	case *jv1.Schedule:
+		m.UpdateTime = timestamppb.New(now)
+	case *jv1.Maintenance:
+		m.UpdateTime = timestamppb.New(now)
+	case *jv1.Settings:
 		m.UpdateTime = timestamppb.New(now)
 	}
 }

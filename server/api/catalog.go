@@ -25,7 +25,7 @@ var errContended = &fault{
 
 // catalogService serves jurymast.v1.CatalogService.
 type catalogService struct {
-	jv1.UnimplementedCatalogServiceServer
+	jv1.UnsafeCatalogServiceServer
 	*common
 }
 
@@ -169,7 +169,7 @@ func applyChange(p *plan) audit.Change {
 // plural turns `service/chat` into `services/chat`, as targets are written.
 func plural(id string) string {
 	k, name, _ := strings.Cut(id, "/")
-	return k + "s/" + name
+	return strings.TrimSuffix(k, "s") + "s/" + name
 }
 
 // Delete implements [jv1.CatalogServiceServer].

@@ -78,8 +78,13 @@ func planRemove(v store.View, r removal) (store.Txn, error) {
 			store.NoneNewer(store.Services, v.Revision()),
 			store.NoneNewer(store.Detectors, v.Revision()),
 			store.NoneNewer(store.Runbooks, v.Revision()),
+			store.NoneNewer(store.Schedules, v.Revision()),
+			store.NoneNewer(store.Maintenances, v.Revision()),
 		},
 		Then: []store.Op{store.Delete(key)},
+	}
+	if r.kind == kinds["schedule"] {
+		txn.Then = append(txn.Then, store.Delete(store.ScheduleStateKey(r.name)))
 	}
 	if r.kind != kinds["service"] {
 		return txn, nil

@@ -27,6 +27,10 @@ var kinds = map[string]*kind{
 	"detector": {name: "detector", prefix: store.Detectors, key: store.DetectorKey},
 	"channel":  {name: "channel", prefix: store.Channels, key: store.ChannelKey},
 	"runbook":  {name: "runbook", prefix: store.Runbooks, key: store.RunbookKey},
+
+	"schedule":    {name: "schedule", prefix: store.Schedules, key: store.ScheduleKey},
+	"maintenance": {name: "maintenance", prefix: store.Maintenances, key: store.MaintenanceKey},
+	"settings":    {name: "settings", prefix: store.SettingsPrefix, key: store.SettingsKey},
 }
 
 // declared is one resource of a request, made ready to be compared and stored.
@@ -63,6 +67,12 @@ func declare(r *jv1.Resource) (*declared, error) {
 		m = k.Channel
 	case *jv1.Resource_Runbook:
 		m = runbooks.Normalize(k.Runbook)
+	case *jv1.Resource_Schedule:
+		m = k.Schedule
+	case *jv1.Resource_Maintenance:
+		m = k.Maintenance
+	case *jv1.Resource_Settings:
+		m = k.Settings
 	default:
 		return nil, fmt.Errorf("a resource that is a %T", k)
 	}
@@ -93,7 +103,10 @@ func catalogOf(v store.View) *runbooks.Catalog {
 		Detectors: byName[*jv1.Detector](v, kinds["detector"]),
 		Channels:  byName[*jv1.Channel](v, kinds["channel"]),
 		Runbooks:  byName[*jv1.Runbook](v, kinds["runbook"]),
+		Schedules: byName[*jv1.Schedule](v, kinds["schedule"]),
 		Vantages:  len(replicas),
+
+		Maintenances: byName[*jv1.Maintenance](v, kinds["maintenance"]),
 	}
 }
 
@@ -134,6 +147,12 @@ func references(m proto.Message) []string {
 			add(store.ChannelKey, s.GetApproval().GetChannels()...)
 			add(store.ProviderKey, s.GetVerify().GetProvider())
 		}
+	case *jv1.Schedule:
+		add(store.RunbookKey, m.GetRunbook())
+		add(store.ServiceKey, m.GetService())
+	case *jv1.Maintenance:
+		add(store.ServiceKey, m.GetServices()...)
+		add(store.ProviderKey, m.GetProviders()...)
 	}
 	return keys
 }

@@ -31,6 +31,7 @@ var rules = map[string]service{
 		"Apply": declares, "Delete": declares,
 		"GetProvider": reads, "ListProviders": reads, "GetService": reads, "ListServices": reads,
 		"GetDetector": reads, "ListDetectors": reads, "GetChannel": reads, "ListChannels": reads,
+		"GetSchedule": reads, "ListSchedules": reads, "GetMaintenance": reads, "ListMaintenances": reads, "GetSettings": reads,
 	},
 	"jurymast.v1.RunbookService": {
 		"ApplyRunbook": declares, "DeleteRunbook": declares,

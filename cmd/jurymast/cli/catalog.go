@@ -29,7 +29,9 @@ type resourceKind struct {
 
 // kinds are the kinds, in the order in which they build on each other.
 func kinds() []resourceKind {
-	return []resourceKind{providerKind(), serviceKind(), detectorKind(), channelKind(), runbookKind()}
+	return []resourceKind{
+		providerKind(), serviceKind(), detectorKind(), channelKind(), runbookKind(), scheduleKind(), maintenanceKind(), settingsKind(),
+	}
 }
 
 func kindNames() []string {
@@ -71,7 +73,8 @@ func (k resourceKind) all(ctx context.Context, api *api) ([]*jv1.Resource, error
 func catalogOf(ctx context.Context, api *api) (*runbooks.Catalog, error) {
 	c := &runbooks.Catalog{
 		Providers: map[string]*jv1.Provider{}, Services: map[string]*jv1.Service{}, Detectors: map[string]*jv1.Detector{},
-		Channels: map[string]*jv1.Channel{}, Runbooks: map[string]*jv1.Runbook{},
+		Channels: map[string]*jv1.Channel{}, Runbooks: map[string]*jv1.Runbook{}, Schedules: map[string]*jv1.Schedule{},
+		Maintenances: map[string]*jv1.Maintenance{},
 	}
 	for _, k := range kinds() {
 		list, err := k.all(ctx, api)
@@ -91,6 +94,10 @@ func catalogOf(ctx context.Context, api *api) (*runbooks.Catalog, error) {
 				c.Channels[name] = v.Channel
 			case *jv1.Resource_Runbook:
 				c.Runbooks[name] = v.Runbook
+			case *jv1.Resource_Schedule:
+				c.Schedules[name] = v.Schedule
+			case *jv1.Resource_Maintenance:
+				c.Maintenances[name] = v.Maintenance
 			}
 		}
 	}

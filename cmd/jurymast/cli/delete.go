@@ -13,9 +13,10 @@ func (a *App) deleteCommand() *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
 		Use:   "delete KIND/NAME",
-		Short: "Remove a provider, service, detector, channel or runbook",
-		Long: "Remove a provider, service, detector, channel or runbook. What something else still refers to is not removed. The\n" +
-			"name is asked for once more, unless with --yes.",
+		Short: "Remove a provider, service, detector, channel, runbook, schedule, maintenance window or the settings",
+		Long: "Remove a provider, service, detector, channel, runbook, schedule or maintenance window; of the settings, all that is\n" +
+			"not the default. What something else still refers to is not removed. The name is asked for once more, unless with\n" +
+			"--yes.",
 		Example: examples(
 			"jurymast delete runbook/old-one", "asks for the name",
 			"jurymast delete detector chat-probe --yes", "doesn't ask",

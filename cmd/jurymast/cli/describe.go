@@ -15,8 +15,8 @@ func (a *App) describeCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "describe KIND[/NAME] [NAME]",
 		Short: "Show one thing with all that belongs to it",
-		Long: "Show one provider, service, detector, channel, runbook, run or trigger with all that belongs to it: what it is, what\n" +
-			"is true of it now, who refers to it, what happened.",
+		Long: "Show one provider, service, detector, channel, runbook, schedule, maintenance window, the settings, a run or a trigger\n" +
+			"with all that belongs to it: what it is, what is true of it now, who refers to it, what happened.",
 		Example: examples(
 			"jurymast describe service chat", "route, health, who has it in force, runbooks, the last runs",
 			"jurymast describe run 7f3k2m", "why it started, and its steps",

@@ -137,7 +137,7 @@ func resourcesOf(documents []manifest.Document) []*jv1.Resource {
 
 // sortDocuments brings documents into the order in which they build on each other.
 func sortDocuments(documents []manifest.Document) {
-	rank := map[string]int{"provider": 0, "channel": 1, "service": 2, "detector": 3, "runbook": 4}
+	rank := map[string]int{"provider": 0, "channel": 1, "service": 2, "detector": 3, "runbook": 4, "schedule": 5, "maintenance": 5, "settings": 5}
 	slices.SortStableFunc(documents, func(a, b manifest.Document) int {
 		return cmp.Compare(rank[runbooks.KindOf(a.Resource)], rank[runbooks.KindOf(b.Resource)])
 	})

@@ -16,12 +16,13 @@ func (a *App) getCommand() *cobra.Command {
 	var revision int64
 	cmd := &cobra.Command{
 		Use:   "get KIND[/NAME] [NAME...]",
-		Short: "Show what is declared: providers, services, detectors, channels, runbooks, triggers, all",
-		Long: "Show what is declared. KIND is provider, service, detector, channel or runbook, or `all` of them; beside these\n" +
-			"`triggers` and `runs` are listed, too. `-o yaml` prints files that `jurymast apply` takes.",
+		Short: "Show what is declared: providers, services, detectors, channels, runbooks, schedules, triggers, all",
+		Long: "Show what is declared. KIND is provider, service, detector, channel, runbook, schedule, maintenance or settings, or\n" +
+			"`all` of them; beside these `triggers` and `runs` are listed, too. `-o yaml` prints files that `jurymast apply` takes.",
 		Example: examples(
 			"jurymast get services", "all services",
 			"jurymast get runbook ai-provider-outage -o yaml", "one runbook as a file",
+			"jurymast get schedules", "when what starts next",
 			"jurymast get all -o yaml > backup.yaml", "everything, to be applied elsewhere",
 			"jurymast get runbook/fail-back --version 3 -o yaml", "an older version",
 		),
@@ -152,6 +153,8 @@ func (a *App) getAll(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		// Settings that nobody declared are defaults, which need not be carried elsewhere.
+		list = keep(list, func(r *jv1.Resource) bool { return r.GetSettings() == nil || r.GetSettings().GetRevision() != 0 })
 		everything = append(everything, list...)
 		p := part{name: k.plural}
 		t := &table{columns: k.columns}

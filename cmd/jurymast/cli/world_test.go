@@ -257,6 +257,7 @@ func (w *world) catalog() *runbooks.Catalog {
 	c := &runbooks.Catalog{
 		Providers: map[string]*jv1.Provider{}, Services: map[string]*jv1.Service{}, Detectors: map[string]*jv1.Detector{},
 		Channels: map[string]*jv1.Channel{}, Runbooks: map[string]*jv1.Runbook{}, Vantages: 1,
+		Schedules: map[string]*jv1.Schedule{}, Maintenances: map[string]*jv1.Maintenance{},
 	}
 	for _, byName := range w.resources {
 		for name, r := range byName {
@@ -271,6 +272,10 @@ func (w *world) catalog() *runbooks.Catalog {
 				c.Channels[name] = v.Channel
 			case *jv1.Resource_Runbook:
 				c.Runbooks[name] = v.Runbook
+			case *jv1.Resource_Schedule:
+				c.Schedules[name] = v.Schedule
+			case *jv1.Resource_Maintenance:
+				c.Maintenances[name] = v.Maintenance
 			}
 		}
 	}
