@@ -21,7 +21,7 @@ func TestProcessesDie(t *testing.T) {
 	}
 	c := startCluster(t, cluster.Options{SessionTTL: 5 * time.Second, Fsync: true})
 	s := startSink(t)
-	const services = 40
+	const services = 30
 	if err := traffic.Install(within(t, 2*time.Minute), c.Replicas[0].Conn, services, s.URL()); err != nil {
 		t.Fatal(err)
 	}
