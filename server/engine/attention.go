@@ -52,10 +52,7 @@ func (t *turn) remind() (time.Time, error) {
 	if t.plan.GetEscalation() == nil || in.DryRun() {
 		return next, nil
 	}
-	after := steps.DefaultEscalation
-	if d := t.plan.GetEscalation().GetAfter(); d != nil {
-		after = d.AsDuration()
-	}
+	after := runs.EscalationAfter(t.plan)
 	k := nth(since, now, after)
 	next = earliest(next, since.Add(time.Duration(k+1)*after))
 	if k == 0 {

@@ -14,8 +14,6 @@ import (
 const (
 	// Reminder is how often people are told again that a run waits for them.
 	Reminder = 15 * time.Minute
-	// DefaultEscalation is how long nobody may answer when a runbook with an escalation doesn't say.
-	DefaultEscalation = 15 * time.Minute
 	// maxTold is the most channels that one question or reminder is written for in one transaction.
 	maxTold = 16
 )

@@ -17,15 +17,23 @@ func (a *App) describeRun(ctx context.Context, id string) error {
 	}
 	return a.show(result{
 		message: r, names: []named{{"run", r.GetName()}},
-		text: func() error { return a.print([]byte(a.renderRun(r))) },
+		text: func() error {
+			api, err := a.api()
+			if err != nil {
+				return err
+			}
+			return a.print([]byte(a.renderRun(r, a.plansOf(ctx, api, []*jv1.Run{r})[planOf(r)])))
+		},
 	})
 }
 
-func (a *App) renderRun(r *jv1.Run) string {
+// renderRun shows a run; the plan, which may be nil, says what becomes of one that nobody answers.
+func (a *App) renderRun(r *jv1.Run, plan *jv1.Runbook) string {
 	state := word(r.GetState())
 	waits := ""
 	if r.GetState() == jv1.RunState_RUN_STATE_WAITING {
-		waits = fmt.Sprintf("%s (since %s)\n%s", oneLine(waitText(r)), a.moment(r.GetWaitSince()), strings.Join(answers(r, r.GetName()), "\n"))
+		lines := append(nonEmpty(a.unanswered(r, plan)), answers(r, r.GetName())...)
+		waits = fmt.Sprintf("%s (since %s)\n%s", oneLine(waitText(r)), a.moment(r.GetWaitSince()), strings.Join(lines, "\n"))
 	}
 	mode := ""
 	if r.GetMode() != jv1.RunMode_RUN_MODE_LIVE && r.GetMode() != jv1.RunMode_RUN_MODE_UNSPECIFIED {

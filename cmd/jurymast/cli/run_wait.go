@@ -250,7 +250,8 @@ func (a *App) judgeRun(run *jv1.Run, f *following) (done bool) {
 	if ended(run) {
 		return true
 	}
-	if run.GetState() != jv1.RunState_RUN_STATE_WAITING {
+	// One that is to be canceled asks nothing any more.
+	if run.GetState() != jv1.RunState_RUN_STATE_WAITING || run.GetCancelRequested() {
 		f.asked = ""
 		return false
 	}

@@ -7,7 +7,6 @@ import (
 	"unicode/utf8"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
-	"github.com/jurymast/jurymast/runbooks/runs"
 )
 
 // renderStatus lays the status screen out. What makes everything else less true comes first, what waits for the reader
@@ -70,31 +69,6 @@ func (s *statusScreen) caveats() {
 			where, s.moment(x.GetTime()), dash(x.GetActor()), oneLine(x.GetReason()))))
 	}
 }
-
-// waiting lists the runs that wait for a human, with the commands that answer.
-func (s *statusScreen) waiting() {
-	waiting := keep(s.runs, func(r *jv1.Run) bool { return r.GetState() == jv1.RunState_RUN_STATE_WAITING })
-	if len(waiting) == 0 {
-		return
-	}
-	s.heading("Waiting for you")
-	for _, r := range waiting {
-		s.fold("  ", fmt.Sprintf("%s for %s, since %s: %s", r.GetRunbook(), r.GetService(), s.moment(r.GetWaitSince()), oneLine(waitText(r))))
-		for _, c := range answers(r, s.shortID(r.GetName())) {
-			s.line("    %s", s.paint.as(tintBold, c))
-		}
-	}
-}
-
-func waitText(r *jv1.Run) string {
-	if r.GetWaitText() != "" {
-		return r.GetWaitText()
-	}
-	return strings.ToLower(strings.ReplaceAll(word(r.GetWait()), "_", " "))
-}
-
-// answers are the command lines by which a human answers a run that waits.
-func answers(r *jv1.Run, id string) []string { return runs.Answers(r.GetWait(), id) }
 
 // shortID is the shortest end of a run's id, of at least six letters, that no other live run has.
 func (s *statusScreen) shortID(id string) string {

@@ -18,6 +18,7 @@ type picture struct {
 	freshness     *jv1.Freshness
 	health        []*jv1.Health
 	runs          []*jv1.Run
+	plans         map[planID]*jv1.Runbook // of the runs that wait
 	triggers      []*jv1.Trigger
 	automation    []*jv1.Automation
 	notifications []*jv1.Notification
@@ -147,6 +148,7 @@ func (a *App) lookAround(ctx context.Context) (p *picture, problems []error, err
 	runs, err := api.ListRuns(ctx, &jv1.ListRunsRequest{Live: true, PageSize: maxPage})
 	note("runs", err)
 	p.runs = runs.GetRuns()
+	p.plans = a.plansOf(ctx, api, p.runs)
 	triggers, err := api.ListTriggers(ctx, &jv1.ListTriggersRequest{Pending: true, PageSize: maxPage})
 	note("triggers", err)
 	p.triggers = triggers.GetTriggers()

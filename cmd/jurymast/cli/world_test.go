@@ -148,8 +148,8 @@ func failure(code codes.Code, message string) error {
 	return st.Err()
 }
 
-// ago is a moment before now in a file: `${5m}`.
-var ago = regexp.MustCompile(`\$\{([0-9a-z.]+)\}`)
+// ago is a moment before now in a file, `${5m}`, or after it, `${-5m}`.
+var ago = regexp.MustCompile(`\$\{(-?[0-9a-z.]+)\}`)
 
 // load merges what a JSON file holds into the world.
 func (w *world) load(data []byte) error {
