@@ -81,12 +81,19 @@ func (a *App) unanswered(r *jv1.Run, plan *jv1.Runbook) string {
 		}
 	}
 	if next := nextEscalation(r, plan, a.Now()); !next.IsZero() {
-		out = append(out, a.ahead(next)+" "+strings.Join(plan.GetEscalation().GetChannels(), ", ")+" will be told")
+		out = append(out, a.ahead(next)+" "+tellsWhom(plan.GetEscalation().GetChannels()))
 	}
 	if len(out) == 0 {
 		return ""
 	}
 	return "unless answered: " + strings.Join(out, "; ")
+}
+
+func tellsWhom(channels []string) string {
+	if len(channels) == 1 {
+		return channels[0] + " is told"
+	}
+	return strings.Join(channels, ", ") + " are told"
 }
 
 // onTimeout says what the end of an approval's time does. Empty: not known.
