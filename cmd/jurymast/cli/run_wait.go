@@ -216,6 +216,11 @@ func (a *App) followOnce(ctx context.Context, id string, f *following) (run *jv1
 		case jv1.WatchEvent_WATCH_EVENT_RESET:
 			f.cursor = ""
 		case jv1.WatchEvent_WATCH_EVENT_DELETE:
+			// It may have ended so long ago that it is archived: then it is still shown.
+			run, err := api.GetRun(ctx, &jv1.GetRunRequest{Name: id})
+			if err == nil && ended(run) {
+				return run, heard, a.tellEvents(ctx, run, f)
+			}
 			return nil, heard, Exit(ExitNotFound, fmt.Errorf("run %s was removed", id))
 		case jv1.WatchEvent_WATCH_EVENT_PUT:
 			if err := a.tellEvents(ctx, msg.GetRun(), f); err != nil {
@@ -245,12 +250,12 @@ func (a *App) tellEvents(ctx context.Context, run *jv1.Run, f *following) error 
 	return nil
 }
 
-// judgeRun tells whether there is nothing more to follow. A question to the human is told once.
+// judgeRun tells whether there is nothing more to follow. A question to the human is told once; one that a wish to cancel
+// has answered is none.
 func (a *App) judgeRun(run *jv1.Run, f *following) (done bool) {
 	if ended(run) {
 		return true
 	}
-	// One that is to be canceled asks nothing any more.
 	if run.GetState() != jv1.RunState_RUN_STATE_WAITING || run.GetCancelRequested() {
 		f.asked = ""
 		return false
