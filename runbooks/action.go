@@ -2,6 +2,7 @@ package runbooks
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
@@ -93,23 +94,27 @@ func (s *stepCheck) checkConfirm(confirm *jv1.Confirm) {
 }
 
 func checkNotify(s *stepCheck) {
-	notify := s.step.GetNotify()
-	s.channels(s.field("channels"), notify.GetChannels())
+	s.notify(s.field(""), s.step.GetNotify(), s.earlier())
+}
+
+// notify checks a message at a place; prefix ends with a dot. Its templates may name outputs of the given steps.
+func (s *stepCheck) notify(prefix string, notify *jv1.NotifyStep, steps []*jv1.Step) {
+	s.channels(prefix+"channels", notify.GetChannels())
 	if err := message.Check(notify); err != nil {
-		s.template(err)
+		s.template(prefix, err)
 		return
 	}
-	if t, err := message.ForStep(notify); err == nil {
-		field := "text"
-		if notify.GetText() == "" {
-			field = "title"
-		}
-		s.parameters(s.field(field), t.Params())
+	t, err := message.ForStep(notify)
+	if err != nil {
+		return
+	}
+	for _, text := range t.Texts() {
+		s.references(prefix+text.Field(), text, steps)
 	}
 }
 
 // template tells each error of a message's templates at its field.
-func (s *stepCheck) template(err error) {
+func (s *stepCheck) template(prefix string, err error) {
 	list := []error{err}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		list = joined.Unwrap()
@@ -118,10 +123,10 @@ func (s *stepCheck) template(err error) {
 		if e, ok := err.(*message.Error); ok && e.Field != "" { //nolint:errorlint // the members of a join are taken as they are
 			place := *e
 			place.Field = ""
-			s.problem(s.field(e.Field), "%s", place.Error())
+			s.problem(prefix+e.Field, "%s", place.Error())
 			continue
 		}
-		s.problem(s.path+"."+s.kind, "%v", err)
+		s.problem(strings.TrimSuffix(prefix, "."), "%v", err)
 	}
 }
 

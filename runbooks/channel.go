@@ -35,7 +35,7 @@ func checkAddress(r *report, field, address string) {
 	if strings.HasPrefix(address, "env:") || strings.HasPrefix(address, "file:") {
 		return
 	}
-	if problem := addressProblem(address); problem != "" {
+	if problem := templateAddressProblem(address); problem != "" {
 		problem, _, _ = strings.Cut(problem, ": use credential")
 		r.problem(field, "%s", problem)
 	}

@@ -84,7 +84,7 @@ func checkProbe(r *report, d *jv1.Detector, probe *jv1.HttpProbe) {
 		s := &stepCheck{runbookCheck: &runbookCheck{report: r}}
 		condition, err := expr.CompileResponse(probe.GetExpect())
 		if err != nil {
-			s.refuse("http.expect", err, nil)
+			s.refuse("http.expect", err)
 		} else if probe.GetMethod() == "HEAD" && condition.Reads("json") {
 			r.problem("http.expect", "the answer to a HEAD has no body, so there is no json")
 		}

@@ -3,6 +3,8 @@ package runbooks
 import (
 	"slices"
 
+	"github.com/jurymast/jurymast/runbooks/expr"
+
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 )
 
@@ -14,6 +16,8 @@ type kind struct {
 	summary func(*jv1.Step) string
 	// compensation says how a step is undone. Empty: it is not.
 	compensation string
+	// outputs lists what a step gives when it succeeds, see [Outputs]. Nil: nothing.
+	outputs func(*jv1.Step) map[string]expr.Type
 	// inStore says that the whole effect is a write to our own store: it can be part of the transaction that creates
 	// the run.
 	inStore bool
@@ -23,7 +27,7 @@ type kind struct {
 func kinds() map[string]kind {
 	return map[string]kind{
 		"switch_provider": {
-			check: checkSwitch, summary: switchSummary, inStore: true,
+			check: checkSwitch, summary: switchSummary, outputs: switchOutputs, inStore: true,
 			compensation: "switch back to the provider that was active before, if it passes the guards",
 		},
 		"enable_queueing": {
@@ -38,7 +42,7 @@ func kinds() map[string]kind {
 		"approval":     {check: checkApproval, summary: approvalSummary},
 		"wait":         {check: checkWait, summary: waitSummary},
 		"verify":       {check: checkVerify, summary: verifySummary},
-		"http_request": {check: checkRequest, summary: requestSummary},
+		"http_request": {check: checkRequest, summary: requestSummary, outputs: requestOutputs},
 
 		"drain_queue":     {},
 		"update_incident": {},

@@ -27,7 +27,7 @@ func validateProvider(r *report, p *jv1.Provider) {
 	if slices.Contains(reservedProviders, p.GetName()) {
 		r.problem("name", "%s stands for a provider in runbooks and can't be the name of one", p.GetName())
 	}
-	if problem := addressProblem(p.GetBaseUrl()); problem != "" {
+	if problem := templateAddressProblem(p.GetBaseUrl()); problem != "" {
 		r.problem("base_url", "%s", problem)
 	} else if u, err := url.Parse(p.GetBaseUrl()); err == nil && (u.RawQuery != "" || u.Fragment != "" || u.ForceQuery) {
 		r.problem("base_url", "a base address has no query and no fragment: use query")

@@ -1,12 +1,15 @@
 package runbooks
 
 import (
+	"fmt"
 	"net/url"
 	"regexp"
 	"strings"
 
 	"github.com/jurymast/jurymast/runbooks/expr"
 	"github.com/jurymast/jurymast/runbooks/message"
+
+	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 )
 
 // Bounds of what the templates of a request may give.
@@ -23,30 +26,66 @@ var headerName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$")
 
 func checkRequest(s *stepCheck) {
 	request := s.step.GetHttpRequest()
-	s.text(s.field("url"), request.GetUrl(), MaxURL)
-	if problem := addressProblem(request.GetUrl()); problem != "" {
-		s.problem(s.field("url"), "%s", problem)
+	s.request(s.field(""), request, s.earlier())
+	checkable := request.GetRepeat() == jv1.Repeatability_REPEATABILITY_CHECKABLE
+	switch {
+	case checkable && request.GetCheck() == nil:
+		s.problem(s.field("repeat"), "checkable needs a check that tells whether the call was carried out")
+	case !checkable && request.GetCheck() != nil:
+		s.problem(s.field("check"), "a check is asked only with repeat: checkable")
+	case checkable:
+		s.checkable(s.field("check."), request.GetCheck())
 	}
-	for _, name := range names(request.GetHeaders()) {
-		field := quoted(s.field("headers"), name)
-		if problem := headerProblem(name); problem != "" {
-			s.problem(field, "%s", problem)
-		}
-		s.text(field, request.GetHeaders()[name], MaxHeader)
-	}
-	s.text(s.field("body"), request.GetBody(), MaxBody)
+}
+
+// request checks a request at a place; prefix ends with a dot. Its templates may name outputs of the given steps.
+func (s *stepCheck) request(prefix string, request *jv1.HttpRequestStep, steps []*jv1.Step) {
+	s.head(prefix, request.GetUrl(), request.GetHeaders(), steps)
+	s.text(prefix+"body", request.GetBody(), MaxBody, steps)
 	if request.GetMethod() == "GET" && request.GetBody() != "" {
-		s.problem(s.field("body"), "a GET has no body")
+		s.problem(prefix+"body", "a GET has no body")
 	}
 	if request.GetExpect() != "" {
 		if _, err := expr.CompileResponse(request.GetExpect()); err != nil {
-			s.refuse(s.field("expect"), err, nil)
+			s.refuse(prefix+"expect", err)
+		}
+	}
+	for _, name := range names(request.GetOutputs()) {
+		field := quoted(prefix+"outputs", name)
+		if name == ResultOutput {
+			s.problem(field, "every http_request gives %s: choose another name", ResultOutput)
+		}
+		if _, err := expr.CompileValue(request.GetOutputs()[name]); err != nil {
+			s.refuse(field, err)
 		}
 	}
 }
 
+// checkable checks the question whether a call was carried out.
+func (s *stepCheck) checkable(prefix string, check *jv1.HttpCheck) {
+	s.head(prefix, check.GetUrl(), check.GetHeaders(), s.earlier())
+	if _, err := expr.CompileResponse(check.GetCarriedOut()); err != nil {
+		s.refuse(prefix+"carried_out", err)
+	}
+}
+
+// head checks address and headers.
+func (s *stepCheck) head(prefix, address string, headers map[string]string, steps []*jv1.Step) {
+	s.text(prefix+"url", address, MaxURL, steps)
+	if problem := templateAddressProblem(address); problem != "" {
+		s.problem(prefix+"url", "%s", problem)
+	}
+	for _, name := range names(headers) {
+		field := quoted(prefix+"headers", name)
+		if problem := headerProblem(name); problem != "" {
+			s.problem(field, "%s", problem)
+		}
+		s.text(field, headers[name], MaxHeader, steps)
+	}
+}
+
 // text checks a template of a request.
-func (s *stepCheck) text(field, src string, limit int) {
+func (s *stepCheck) text(field, src string, limit int, steps []*jv1.Step) {
 	t, err := message.ParseText(src, limit)
 	if err == nil {
 		err = t.Check()
@@ -55,28 +94,46 @@ func (s *stepCheck) text(field, src string, limit int) {
 		s.problem(field, "%v", err)
 		return
 	}
-	s.parameters(field, t.Params())
+	s.references(field, t, steps)
 }
 
-// addressProblem says what is wrong with the address of a call. What comes out of a template is judged when it is made.
-func addressProblem(address string) string {
-	if address == "" || strings.HasPrefix(address, "{{") {
+// templateAddressProblem says what is wrong with the address of a call as far as its template tells.
+func templateAddressProblem(address string) string {
+	switch {
+	case address == "" || strings.HasPrefix(address, "{{"):
 		return ""
-	}
-	if !strings.HasPrefix(address, "http://") && !strings.HasPrefix(address, "https://") {
+	case !strings.HasPrefix(address, "http://") && !strings.HasPrefix(address, "https://"):
 		return "must begin with http:// or https://"
-	}
-	if strings.Contains(address, "{{") {
+	case strings.Contains(address, "{{"):
 		return ""
 	}
+	return AddressProblem(address)
+}
+
+// AddressProblem says what is wrong with the address of a call once its template is filled in. Empty: nothing.
+func AddressProblem(address string) string {
 	u, err := url.Parse(address)
 	switch {
-	case err != nil:
+	case err != nil || u.Scheme != "http" && u.Scheme != "https":
 		return "must be an address that begins with http:// or https://"
 	case u.Hostname() == "":
 		return "the address has no host"
 	case u.User != nil:
 		return "the address holds a user name or a password: use credential"
+	}
+	return ""
+}
+
+// HeaderValueProblem says what is wrong with the value of a request header once its template is filled in (RFC 9110,
+// section 5.5). Empty: nothing.
+func HeaderValueProblem(value string) string {
+	if len(value) > MaxHeader {
+		return fmt.Sprintf("is longer than %d bytes", MaxHeader)
+	}
+	for i := range len(value) {
+		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return "holds a line break or another control character"
+		}
 	}
 	return ""
 }

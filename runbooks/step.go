@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/jurymast/jurymast/runbooks/expr"
+	"github.com/jurymast/jurymast/runbooks/message"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 )
@@ -101,37 +102,61 @@ func (s *stepCheck) condition(field, src string) {
 	if s.broken[field] {
 		return
 	}
-	var earlier, later []string
-	for i, step := range s.rb.GetSteps() {
-		if i < s.index {
-			earlier = append(earlier, step.GetId())
-		} else {
-			later = append(later, step.GetId())
-		}
-	}
-	compiled, err := expr.Compile(src, earlier)
+	compiled, err := expr.Compile(src, Scope(s.rb, s.earlier()))
 	if err != nil {
-		s.refuse(field, err, later)
+		s.refuse(field, err)
 		return
 	}
-	s.parameters(field, compiled.Keys("params"))
 	for _, name := range compiled.Keys("health") {
 		s.provider(field, name)
 	}
 }
 
+// earlier are the steps that have ended when this one begins.
+func (s *stepCheck) earlier() []*jv1.Step { return s.rb.GetSteps()[:s.index] }
+
+// isLater tells whether an id is that of this step or of one after it.
+func (s *stepCheck) isLater(id string) bool {
+	return slices.ContainsFunc(s.rb.GetSteps()[s.index:], func(step *jv1.Step) bool { return step.GetId() == id })
+}
+
 // refuse tells each problem of an expression with its place inside it.
-func (s *stepCheck) refuse(field string, err error, later []string) {
+func (s *stepCheck) refuse(field string, err error) {
 	compileError, ok := errors.AsType[*expr.Error](err)
 	if !ok {
 		s.problem(field, "%v", err)
 		return
 	}
 	for _, p := range compileError.Problems {
-		if p.Step != "" && slices.Contains(later, p.Step) {
+		if p.Step != "" && s.isLater(p.Step) {
 			p.Message = fmt.Sprintf("step %q has not ended yet: a condition may refer to the steps before it", p.Step)
 		}
 		s.problem(field, "%s", p)
+	}
+}
+
+// references checks what a template names: declared parameters, and outputs that the given steps have.
+func (s *stepCheck) references(field string, text *message.Text, steps []*jv1.Step) {
+	s.parameters(field, text.Params())
+	for _, ref := range text.Outputs() {
+		i := slices.IndexFunc(steps, func(step *jv1.Step) bool { return step.GetId() == ref.Step })
+		if i < 0 {
+			ids := make([]string, 0, len(steps))
+			for _, step := range steps {
+				ids = append(ids, step.GetId())
+			}
+			switch {
+			case s.isLater(ref.Step):
+				s.problem(field, "%v: step %q has not ended yet: a template may name outputs of the steps before it", ref, ref.Step)
+			default:
+				s.problem(field, "%v: unknown step %q%s", ref, ref.Step, alternatives(ref.Step, ids))
+			}
+			continue
+		}
+		outputs := Outputs(steps[i])
+		if _, ok := outputs[ref.Name]; !ok {
+			s.problem(field, "%v: the step %q gives no output %q%s", ref, ref.Step, ref.Name, alternatives(ref.Name, names(outputs)))
+		}
 	}
 }
 

@@ -97,21 +97,6 @@ func (c *runbookCheck) provider(field, name string) {
 	}
 }
 
-func (c *runbookCheck) checkParameters() {
-	for _, name := range names(c.rb.GetParameters()) {
-		p := c.rb.GetParameters()[name]
-		if !p.GetRequired() {
-			continue
-		}
-		field := quoted("parameters", name)
-		if p.GetDefault() != "" {
-			c.problem(field, "a required parameter has no default: give one or the other")
-		} else if c.rb.GetOn() != nil {
-			c.problem(field, "an automatic start gives no parameters: give a default instead of required")
-		}
-	}
-}
-
 // checkIDs finds ids that are taken. The normalised runbook has one for each step.
 func (c *runbookCheck) checkIDs() {
 	taken := map[string]int{}

@@ -88,7 +88,7 @@ func (l *language) knows(name string) bool {
 }
 
 func isIdent(e ast.Expr, name string) bool {
-	return e.Kind() == ast.IdentKind && e.AsIdent() == name
+	return e.Kind() == ast.IdentKind && visible(e.AsIdent()) == name
 }
 
 // isEntryOf tells whether e reads one entry of a map variable, as `m.key`, `m["key"]` or `m[other]`.

@@ -1,21 +1,19 @@
 package expr
 
-import "slices"
-
 // Condition is a compiled condition of a step. Immutable and safe for concurrent use.
 type Condition struct {
 	program *program
 }
 
-// Compile compiles a condition of a step. The ids are those of the steps that it may refer to; a reference to any other
-// is refused. The error is an *Error.
-func Compile(src string, ids []string) (*Condition, error) {
-	ids = slices.Clone(ids)
-	env, err := conditionEnv(ids)
+// Compile compiles a condition of a step. A reference to a step, an output or a parameter that is not in the scope is
+// refused, and so is a comparison that its types don't allow. The error is an *Error. The scope must not be changed
+// afterwards.
+func Compile(src string, scope Scope) (*Condition, error) {
+	env, err := conditionEnv(scope)
 	if err != nil {
 		return nil, newError([]Problem{{Line: 1, Column: 1, Message: err.Error()}})
 	}
-	l := language{env: env, variables: conditionVariables, steps: ids}
+	l := language{env: env, variables: conditionVariables, scope: scope, refuses: unlessBool}
 	p, err := l.compile(src)
 	if err != nil {
 		return nil, err
@@ -26,7 +24,7 @@ func Compile(src string, ids []string) (*Condition, error) {
 // Eval tells whether the condition holds. An error means that the facts don't answer it, e.g. because a provider it
 // names is not in `health`, or that it cost too much (ErrTooExpensive); it is neither true nor false then.
 func (c *Condition) Eval(facts Facts) (bool, error) {
-	return c.program.eval(activation{facts: &facts})
+	return c.program.holds(activation{facts: &facts})
 }
 
 // String returns the source.

@@ -21,37 +21,56 @@ var facts = Facts{
 		"azure-eu": jv1.HealthState_HEALTH_STATE_HEALTHY,
 		"vllm":     jv1.HealthState_HEALTH_STATE_UNSPECIFIED,
 	},
-	Params: map[string]string{"region": "eu"},
+	Params: map[string]string{"region": "eu", "count": "3", "ratio": "0.5", "loud": "true", "pause": "90s", "broken": "x"},
 	Steps: map[string]StepFacts{
-		"switch":   {Failed: true, Output: map[string]string{"provider": "vllm"}},
+		"switch":   {Failed: true, Output: map[string]string{"provider": "vllm", "sent": "12"}},
 		"notify_1": {Succeeded: true},
 	},
 }
 
-var ids = []string{"switch", "notify_1", "for", "later"}
+var scope = Scope{
+	Steps: []Step{
+		{ID: "switch", Outputs: map[string]Type{"provider": String, "sent": Int, "from": String}},
+		{ID: "notify_1"}, {ID: "for"}, {ID: "later"},
+	},
+	Params: map[string]Type{
+		"region": String, "other": String, "count": Int, "ratio": Double, "loud": Bool, "pause": Duration, "broken": Int, "in": Bool,
+	},
+}
 
 func TestConditionsHold(t *testing.T) {
 	for src, want := range map[string]bool{
-		`true`:                                  true,
-		`phase == "FAILED_OVER"`:                true,
-		`phase in ["NORMAL", "QUEUEING"]`:       false,
-		`"NORMAL" != phase`:                     true,
-		`service == "chat" && queueing`:         true,
-		`active != preferred`:                   true,
-		`provider == preferred`:                 true,
-		`health.openai == "FAILING"`:            true,
-		`health["azure-eu"] == "HEALTHY"`:       true,
-		`health[active] == "HEALTHY"`:           true,
-		`health["vllm"] == "UNKNOWN"`:           true,
-		`health.all(p, health[p] != "BLOCKED")`: true,
-		`params.region == "eu"`:                 true,
-		`has(params.other)`:                     false,
-		`has(steps.later)`:                      false,
-		`has(steps.switch)`:                     true,
-		`has(steps.switch.output.provider)`:     true,
-		`steps.switch.failed`:                   true,
-		`steps.switch.succeeded`:                false,
-		`steps.notify_1.succeeded`:              true,
+		`true`:                                                        true,
+		`phase == "FAILED_OVER"`:                                      true,
+		`phase in ["NORMAL", "QUEUEING"]`:                             false,
+		`"NORMAL" != phase`:                                           true,
+		`service == "chat" && queueing`:                               true,
+		`active != preferred`:                                         true,
+		`provider == preferred`:                                       true,
+		`health.openai == "FAILING"`:                                  true,
+		`health["azure-eu"] == "HEALTHY"`:                             true,
+		`health[active] == "HEALTHY"`:                                 true,
+		`health["vllm"] == "UNKNOWN"`:                                 true,
+		`health.all(p, health[p] != "BLOCKED")`:                       true,
+		`params.region == "eu"`:                                       true,
+		`has(params.other)`:                                           false,
+		`has(params.count)`:                                           true,
+		`params.count > 2 && params.count == 3`:                       true,
+		`params["count"] + 1 == 4`:                                    true,
+		`params.ratio < 1.0 && params.loud`:                           true,
+		`params.pause > duration("1m")`:                               true,
+		`params.exists(k, params[k] == "90s")`:                        true,
+		`has(params.broken) || params["in"]`:                          true,
+		`steps.switch.output.sent >= 12`:                              true,
+		`steps.switch.output["sent"] == 12`:                           true,
+		`has(steps.switch.output.from)`:                               false,
+		`[steps.switch, steps.later].exists(s, s.output.size() == 2)`: true,
+		`has(steps.later)`:                                            false,
+		`has(steps.switch)`:                                           true,
+		`has(steps.switch.output.provider)`:                           true,
+		`steps.switch.failed`:                                         true,
+		`steps.switch.succeeded`:                                      false,
+		`steps.notify_1.succeeded`:                                    true,
 		`steps.later.succeeded || steps.later.failed || steps.later.skipped`: false,
 		`steps.for.failed`:                          false,
 		`steps.switch.output["provider"] == "vllm"`: true,
@@ -62,7 +81,7 @@ func TestConditionsHold(t *testing.T) {
 		`[steps.switch].exists(s, s.failed)`:        true,
 		"phase == \"FAILED_OVER\" &&\n  queueing":   true,
 	} {
-		c, err := Compile(src, ids)
+		c, err := Compile(src, scope)
 		if err != nil {
 			t.Errorf("%s: %v", src, err)
 			continue
@@ -108,7 +127,7 @@ func TestConditionsAreRefusedWithTheirPlace(t *testing.T) {
 		`a step{failed: true}`:             `1:3: syntax error: mismatched input 'step' expecting <EOF>`,
 		strings.Repeat(" ", 2000) + "true": `1:1: the expression is longer than 2000 characters`,
 	} {
-		c, err := Compile(src, ids)
+		c, err := Compile(src, scope)
 		if err == nil {
 			t.Errorf("%s: compiled to %v, want %s", src, c, want)
 			continue
@@ -125,14 +144,14 @@ func TestConditionsAreRefusedWithTheirPlace(t *testing.T) {
 }
 
 func TestNoStepBefore(t *testing.T) {
-	_, err := Compile(`steps.switch.failed`, nil)
+	_, err := Compile(`steps.switch.failed`, Scope{})
 	if want := `1:6: unknown step "switch": there is no step before this one`; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
 
 func TestFewProblemsAreTold(t *testing.T) {
-	_, err := Compile(strings.TrimSuffix(strings.Repeat("nothing || ", 100), "|| "), ids)
+	_, err := Compile(strings.TrimSuffix(strings.Repeat("nothing || ", 100), "|| "), scope)
 	compileError, ok := errors.AsType[*Error](err)
 	if !ok || len(compileError.Problems) != mostProblems {
 		t.Errorf("got %v, want %d problems", err, mostProblems)
@@ -141,9 +160,9 @@ func TestFewProblemsAreTold(t *testing.T) {
 
 func TestFactsThatDoNotAnswer(t *testing.T) {
 	for _, src := range []string{
-		`params.nope == "x"`, `health.nope == "HEALTHY"`, `steps.switch.output.nope == "x"`, `params[active] == "x"`,
+		`params.other == "x"`, `health.nope == "HEALTHY"`, `steps.switch.output.from == "x"`, `params[active] == "x"`,
 	} {
-		c, err := Compile(src, ids)
+		c, err := Compile(src, scope)
 		if err != nil {
 			t.Fatalf("%s: %v", src, err)
 		}
@@ -171,7 +190,7 @@ func TestHostileExpressionsAreBounded(t *testing.T) {
 		"regexes":     list + `.all(a, ` + list + `.all(b, params.all(k, params[k].matches("(a*)*b") == false)))`,
 		"comparisons": list + `.all(a, ` + list + `.all(b, params.all(k, params[k] + params[k] != "")))`,
 	} {
-		c, err := Compile(src, nil)
+		c, err := Compile(src, Scope{})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -185,14 +204,14 @@ func TestHostileExpressionsAreBounded(t *testing.T) {
 		"deep":       strings.Repeat("(", 500) + "true" + strings.Repeat(")", 500),
 		"regex":      `active.matches("((a{100}){100}){10}")`,
 	} {
-		if c, err := Compile(src, nil); err == nil {
+		if c, err := Compile(src, Scope{}); err == nil {
 			t.Errorf("%s: %v compiled", name, c)
 		}
 	}
 }
 
 func TestReadsAndKeys(t *testing.T) {
-	c, err := Compile(`steps.switch.failed && params["region"] == "eu" && health[active] == "HEALTHY" && health.vllm != "UNKNOWN" && params.region != ""`, ids)
+	c, err := Compile(`steps.switch.failed && params["region"] == "eu" && health[active] == "HEALTHY" && health.vllm != "UNKNOWN" && params.region != "" && steps.later.output == {}`, scope)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +223,7 @@ func TestReadsAndKeys(t *testing.T) {
 		}
 	}
 	for variable, want := range map[string]string{
-		"steps": "switch", "params": "region", "health": "vllm", "phase": "",
+		"steps": "later,switch", "params": "region", "health": "vllm", "phase": "",
 	} {
 		if got := strings.Join(c.Keys(variable), ","); got != want {
 			t.Errorf("Keys(%q) = %q, want %q", variable, got, want)
@@ -213,7 +232,7 @@ func TestReadsAndKeys(t *testing.T) {
 }
 
 func TestConcurrentUse(t *testing.T) {
-	c, err := Compile(`steps.switch.failed && health.exists(p, health[p] == "HEALTHY")`, ids)
+	c, err := Compile(`steps.switch.failed && health.exists(p, health[p] == "HEALTHY")`, scope)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +244,7 @@ func TestConcurrentUse(t *testing.T) {
 				if got, err := c.Eval(f); err != nil || got != (i%2 == 0) {
 					t.Errorf("%d: %v, %v", i, got, err)
 				}
-				if _, err := Compile(`steps.switch.failed`, ids); err != nil {
+				if _, err := Compile(`steps.switch.failed`, scope); err != nil {
 					t.Error(err)
 				}
 			}
@@ -248,14 +267,14 @@ func TestNames(t *testing.T) {
 
 func BenchmarkCompile(b *testing.B) {
 	for b.Loop() {
-		if _, err := Compile(`steps.switch.failed && phase == "NORMAL"`, ids); err != nil {
+		if _, err := Compile(`steps.switch.failed && phase == "NORMAL"`, scope); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
 func BenchmarkEval(b *testing.B) {
-	c, err := Compile(`steps.switch.failed && phase == "FAILED_OVER"`, ids)
+	c, err := Compile(`steps.switch.failed && phase == "FAILED_OVER"`, scope)
 	if err != nil {
 		b.Fatal(err)
 	}

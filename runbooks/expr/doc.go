@@ -1,5 +1,5 @@
-// Package expr compiles and evaluates the CEL conditions that operators write: `if` and `until` of steps, and `expect` of
-// probes and requests.
+// Package expr compiles and evaluates the CEL expressions that operators write: the conditions `if` and `until` of steps
+// and `expect` of probes and requests, and the `outputs` of requests.
 //
 // It promises that whatever can be known to be wrong is refused when the expression is compiled, with line and column
 // inside the expression, and that an evaluation is bounded in cost and time however hostile the expression or the data

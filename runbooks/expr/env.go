@@ -63,14 +63,14 @@ var responseEnv = sync.OnceValues(func() (*cel.Env, error) {
 	)
 })
 
-func conditionEnv(ids []string) (*cel.Env, error) {
+func conditionEnv(scope Scope) (*cel.Env, error) {
 	base, err := baseEnv()
 	if err != nil {
 		return nil, err
 	}
 	env, err := base.Extend(
-		cel.CustomTypeProvider(&stepTypes{Provider: base.CELTypeProvider(), ids: ids}),
-		cel.CustomTypeAdapter(stepAdapter{Adapter: base.CELTypeAdapter()}),
+		cel.CustomTypeProvider(&objectTypes{Provider: base.CELTypeProvider(), scope: scope}),
+		cel.CustomTypeAdapter(objectAdapter{Adapter: base.CELTypeAdapter()}),
 		cel.Variable("phase", cel.StringType),
 		cel.Variable("service", cel.StringType),
 		cel.Variable("provider", cel.StringType),
@@ -80,6 +80,8 @@ func conditionEnv(ids []string) (*cel.Env, error) {
 		cel.Variable("health", mapOfStrings),
 		cel.Variable("params", mapOfStrings),
 		cel.Variable("steps", types.NewObjectType(stepsTypeName)),
+		cel.Variable(typedParams, types.NewObjectType(paramsTypeName)),
+		cel.Variable(typedOutputs, types.NewObjectType(outputsTypeName)),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the expression language: %w", err)

@@ -93,6 +93,10 @@ func (a activation) ResolveName(name string) (any, bool) {
 		return f.Params, true
 	case "steps":
 		return stepsValue(f.Steps), true
+	case typedParams:
+		return record(f.Params), true
+	case typedOutputs:
+		return outputsValue(f.Steps), true
 	}
 	return nil, false
 }

@@ -12,6 +12,7 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/interpreter"
 
 	"github.com/jurymast/jurymast/runbooks/suggest"
@@ -31,8 +32,8 @@ type program struct {
 type language struct {
 	env       *cel.Env
 	variables []string
-	steps     []string
-	dyn       bool // the type of the result may be known only when it is evaluated
+	scope     Scope
+	refuses   func(result *cel.Type) string // says what is wrong with the type of the result, or nothing
 }
 
 func (l *language) compile(src string) (*program, error) {
@@ -43,6 +44,7 @@ func (l *language) compile(src string) (*program, error) {
 	if issues.Err() != nil {
 		return nil, l.refuse(issues, nil)
 	}
+	l.rewrite(parsed.NativeRep())
 	checked, issues := l.env.Check(parsed)
 	if issues.Err() != nil {
 		return nil, l.refuse(issues, parsed.NativeRep())
@@ -51,11 +53,8 @@ func (l *language) compile(src string) (*program, error) {
 	if problems := l.checkTree(tree); len(problems) > 0 {
 		return nil, newError(problems)
 	}
-	if out := checked.OutputType(); !out.IsExactType(cel.BoolType) && (!l.dyn || !out.IsExactType(cel.DynType)) {
-		return nil, newError([]Problem{{
-			Line: 1, Column: 1,
-			Message: fmt.Sprintf("the expression must say true or false, this one gives %s", typeInWords(out)),
-		}})
+	if problem := l.refuses(checked.OutputType()); problem != "" {
+		return nil, newError([]Problem{{Line: 1, Column: 1, Message: problem}})
 	}
 	p, err := l.env.Program(checked,
 		cel.EvalOptions(cel.OptOptimize),
@@ -68,22 +67,48 @@ func (l *language) compile(src string) (*program, error) {
 	return &program{src: src, cel: p, tree: tree}, nil
 }
 
-func (p *program) eval(facts cel.Activation) (bool, error) {
+// eval evaluates within the bounds of one evaluation.
+func (p *program) eval(facts cel.Activation) (ref.Val, error) {
 	// A background context: an evaluation takes no longer than its own limit.
 	ctx, cancel := context.WithTimeout(context.Background(), maxTime)
 	defer cancel()
 	out, _, err := p.cel.ContextEval(ctx, facts)
 	if err != nil {
 		if _, ok := errors.AsType[interpreter.EvalCancelledError](err); ok || ctx.Err() != nil {
-			return false, fmt.Errorf("evaluating %q: %w", p.src, ErrTooExpensive)
+			return nil, fmt.Errorf("evaluating %q: %w", p.src, ErrTooExpensive)
 		}
-		return false, fmt.Errorf("evaluating %q: %w", p.src, err)
+		return nil, fmt.Errorf("evaluating %q: %w", p.src, err)
+	}
+	return out, nil
+}
+
+// holds evaluates what must say true or false.
+func (p *program) holds(facts cel.Activation) (bool, error) {
+	out, err := p.eval(facts)
+	if err != nil {
+		return false, err
 	}
 	result, ok := out.(types.Bool)
 	if !ok {
 		return false, fmt.Errorf("evaluating %q: the result is %s, neither true nor false", p.src, out.Type().TypeName())
 	}
 	return bool(result), nil
+}
+
+// unlessBool refuses every result but true or false.
+func unlessBool(t *cel.Type) string {
+	if t.IsExactType(cel.BoolType) {
+		return ""
+	}
+	return "the expression must say true or false, this one gives " + typeInWords(t)
+}
+
+// unlessBoolOrDyn also lets pass what is known only when it is evaluated.
+func unlessBoolOrDyn(t *cel.Type) string {
+	if t.IsExactType(cel.DynType) {
+		return ""
+	}
+	return unlessBool(t)
 }
 
 // refuse turns CEL's issues into an Error with messages in our words.
@@ -121,10 +146,7 @@ func (l *language) inOurWords(message string, at ast.Expr) (words, step string) 
 		return fmt.Sprintf("unknown variable %q%s", found[1], alternatives(found[1], l.variables)), ""
 	}
 	if found := undefinedField.FindStringSubmatch(message); found != nil && at != nil && at.Kind() == ast.SelectKind {
-		if isIdent(at.AsSelect().Operand(), "steps") {
-			return unknownStep(found[1], l.steps), found[1]
-		}
-		return fmt.Sprintf("a step has no %q%s", found[1], alternatives(found[1], stepFields)), ""
+		return l.noField(found[1], at.AsSelect().Operand())
 	}
 	if strings.HasPrefix(message, "found no matching overload for '_[_]' applied to '("+stepsTypeName) {
 		return "a step is named as in steps.switch.failed, not by an index", ""
@@ -136,6 +158,21 @@ func (l *language) inOurWords(message string, at ast.Expr) (words, step string) 
 		return fmt.Sprintf("the expression is longer than %d characters", maxLength), ""
 	}
 	return strings.ReplaceAll(message, "'@in'", "'in'"), ""
+}
+
+// noField says what is missing where: a step, a parameter, an output, or a property of a step.
+func (l *language) noField(field string, of ast.Expr) (words, step string) {
+	switch {
+	case isIdent(of, "steps"):
+		return unknownStep(field, l.scope.ids()), field
+	case isIdent(of, "params"):
+		return fmt.Sprintf("the parameter %q is not declared%s", field, alternatives(field, sortedKeys(l.scope.Params))), ""
+	case of.Kind() == ast.SelectKind && of.AsSelect().Operand().Kind() == ast.IdentKind && of.AsSelect().Operand().AsIdent() == typedOutputs:
+		id := of.AsSelect().FieldName()
+		outputs, _ := l.scope.outputs(id)
+		return fmt.Sprintf("the step %q gives no output %q%s", id, field, alternatives(field, sortedKeys(outputs))), ""
+	}
+	return fmt.Sprintf("a step has no %q%s", field, alternatives(field, stepFields)), ""
 }
 
 func unknownStep(id string, ids []string) string {
@@ -150,7 +187,7 @@ func alternatives(word string, known []string) string {
 	if question := suggest.Question(word, known); question != "" {
 		return question
 	}
-	if len(known) > 10 {
+	if len(known) == 0 || len(known) > 10 {
 		return ""
 	}
 	return ", there are: " + strings.Join(known, ", ")
@@ -168,6 +205,8 @@ func typeInWords(t *cel.Type) string {
 		return "a map"
 	case types.ListKind:
 		return "a list"
+	case types.NullTypeKind:
+		return "null"
 	case types.DynKind:
 		return "a value of a type that is not known before it runs"
 	}

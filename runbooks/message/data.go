@@ -50,6 +50,9 @@ type Data struct {
 	Wait string
 	// Answers are the command lines that answer the question.
 	Answers []string
+	// IdempotencyKey is the key of the call that the template is a part of, or that its check asks about. Empty in
+	// messages.
+	IdempotencyKey string
 }
 
 // Step is what a template may use of a step.
@@ -99,6 +102,7 @@ func samples() []Data {
 	full.Params = map[string]string{"region": "eu"}
 	full.Queueing, full.Drill = true, true
 	full.Evidence = []string{"probe chat-probe: 3 of 3 failed"}
+	full.IdempotencyKey = "r01jpa6v8x9f2.ticket"
 	full.Error, full.Question = "no candidate is healthy", "Switch back to openai?"
 	full.Wait = "approval"
 	full.Answers = []string{"jurymast approve " + full.Run + " --reason '...'", "jurymast reject " + full.Run + " --reason '...'"}

@@ -21,6 +21,7 @@ func FuzzTemplate(f *testing.F) {
 	for _, src := range []string{
 		`{{.Service}}`, `{{range $i, $s := .Steps}}{{$i}}{{end}}`, `{{printf "%v" .}}`, `{{with $x := .Error}}{{$x}}{{else with .Run}}{{.}}{{end}}`,
 		`{{if and .Queueing (not .Drill)}}{{else if eq .Phase "NORMAL"}}{{end}}`, `{{range 100}}{{range 100}}{{break}}{{end}}{{end}}`,
+		`{{output "switch" "to"}}`, "a\n{{if output `x` \"y\"}}{{range .Steps}}{{output .ID \"z\"}}{{end}}{{end}}", `{{"to" | output "switch" | upper}}`,
 		`{{$x := 1}}{{$x = .Params}}{{$x.a}}`, `{{define "a"}}{{end}}`, `{{json .}}`, `{{slice .Service 1 2}}`, `{{len .Steps | printf "%d"}}`,
 		`{{(.Onset.Add 5).Format "15:04"}}`, `{{- /* c */ -}}`, `{{.Onset.Location.String}}`, `{{1.5e3i}}`, `{{'a'}}`, `{{nil}}`,
 	} {
@@ -30,6 +31,11 @@ func FuzzTemplate(f *testing.F) {
 		started := time.Now()
 		if text, err := ParseText(src, 1000); err == nil {
 			text.Params()
+			for _, ref := range text.Outputs() {
+				if ref.Line < 1 || ref.Column < 1 || ref.Line > strings.Count(src, "\n")+1 {
+					t.Errorf("an output without a place: %+v", ref)
+				}
+			}
 			err := text.Check()
 			for _, data := range append(samples(), Data{}) {
 				got, renderErr := text.Render(data)

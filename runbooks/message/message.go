@@ -120,6 +120,9 @@ func (t *Template) Severity() jv1.Severity { return t.severity }
 // Kind is what the message does to its thread.
 func (t *Template) Kind() jv1.NotificationKind { return t.kind }
 
+// Texts are the templates of title and text.
+func (t *Template) Texts() []*Text { return []*Text{t.title, t.text} }
+
 // Params lists the parameters that the message names.
 func (t *Template) Params() []string {
 	names := append(t.title.Params(), t.text.Params()...)

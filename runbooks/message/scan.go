@@ -104,8 +104,59 @@ func paramsOf(root parse.Node) []string {
 			names = append(names, idents[i+1])
 		}
 	}
+	eachNode(root, func(node parse.Node) {
+		switch n := node.(type) {
+		case *parse.CommandNode:
+			names = append(names, indexed(n.Args)...)
+		case *parse.FieldNode:
+			after(n.Ident)
+		case *parse.VariableNode:
+			after(n.Ident)
+		}
+	})
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// OutputRef is an output that a template names, as `output "switch" "to"`.
+type OutputRef struct {
+	// Step and Name of the output.
+	Step, Name string
+	// Line in the template, from 1.
+	Line int
+	// Column in bytes, from 1.
+	Column int
+}
+
+// String gives the place.
+func (r OutputRef) String() string { return fmt.Sprintf("%d:%d", r.Line, r.Column) }
+
+// outputsOf lists the outputs that are named by constants, in the order in which they stand.
+func outputsOf(tree *parse.Tree) []OutputRef {
+	var refs []OutputRef
+	eachNode(tree.Root, func(node parse.Node) {
+		command, ok := node.(*parse.CommandNode)
+		if !ok || len(command.Args) != 3 {
+			return
+		}
+		call, isCall := command.Args[0].(*parse.IdentifierNode)
+		step, isStep := command.Args[1].(*parse.StringNode)
+		name, isName := command.Args[2].(*parse.StringNode)
+		if !isCall || call.Ident != "output" || !isStep || !isName {
+			return
+		}
+		location, _ := tree.ErrorContext(command)
+		at := newError("", fmt.Errorf("template: %s: output", location))
+		refs = append(refs, OutputRef{Step: step.Text, Name: name.Text, Line: max(at.Line, 1), Column: max(at.Column, 1)})
+	})
+	return refs
+}
+
+// eachNode visits every node of a template.
+func eachNode(root parse.Node, visit func(parse.Node)) {
 	var walk func(node parse.Node)
 	walk = func(node parse.Node) {
+		visit(node)
 		switch n := node.(type) {
 		case *parse.ListNode:
 			if n != nil {
@@ -123,22 +174,17 @@ func paramsOf(root parse.Node) []string {
 			walkBranch(&n.BranchNode, walk)
 		case *parse.PipeNode:
 			for _, cmd := range n.Cmds {
-				names = append(names, indexed(cmd.Args)...)
-				for _, arg := range cmd.Args {
-					walk(arg)
-				}
+				walk(cmd)
+			}
+		case *parse.CommandNode:
+			for _, arg := range n.Args {
+				walk(arg)
 			}
 		case *parse.ChainNode:
 			walk(n.Node)
-		case *parse.FieldNode:
-			after(n.Ident)
-		case *parse.VariableNode:
-			after(n.Ident)
 		}
 	}
 	walk(root)
-	slices.Sort(names)
-	return slices.Compact(names)
 }
 
 func walkBranch(n *parse.BranchNode, walk func(parse.Node)) {

@@ -70,6 +70,18 @@ func (t *Text) Params() []string {
 	return paramsOf(t.parsed.Root)
 }
 
+// Outputs lists the outputs of steps that the template names by constants, as `output "switch" "to"`, in the order in
+// which they stand.
+func (t *Text) Outputs() []OutputRef {
+	if t.parsed.Tree == nil || t.parsed.Root == nil {
+		return nil
+	}
+	return outputsOf(t.parsed.Tree)
+}
+
+// Field of the step the template stands in: `title`, `text`, or empty for a single text.
+func (t *Text) Field() string { return t.field }
+
 // Render fills the template in. The result is valid UTF-8. The error is an *Error and wraps ErrTooLong or
 // ErrTooExpensive when a bound was met.
 func (t *Text) Render(data Data) (string, error) {

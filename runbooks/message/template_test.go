@@ -2,6 +2,7 @@ package message
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -209,5 +210,16 @@ func BenchmarkRender(b *testing.B) {
 		if _, _, err := t.Render(data); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func TestOutputsAreListedWithTheirPlaces(t *testing.T) {
+	text, err := ParseText("{{output \"switch\" \"to\"}}\n{{if .Queueing}}é {{upper (output \"call\" \"id\")}}{{end}}{{output .Run \"x\"}}", 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []OutputRef{{Step: "switch", Name: "to", Line: 1, Column: 3}, {Step: "call", Name: "id", Line: 2, Column: 29}}
+	if got := text.Outputs(); !slices.Equal(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }

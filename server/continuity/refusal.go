@@ -31,6 +31,8 @@ const (
 	NoRunbook Guard = "no_runbook"
 	// NotActive: the runbook starts for the active provider and this one is not.
 	NotActive Guard = "provider_not_active"
+	// Parameters: what the trigger gives is not what the runbook's parameters must be.
+	Parameters Guard = "parameters"
 	// CauseGone: what asked for the run is over.
 	CauseGone Guard = "cause_gone"
 	// Overtaken: somebody else changed the state since.

@@ -82,7 +82,7 @@ func (e *Engine) asked(v store.View, req *jv1.FireTriggerRequest, actor string) 
 		if _, err := serviceOf(plan, req.GetService()); err != nil {
 			return nil, err
 		}
-		if err := checkParameters(plan, req.GetParameters()); err != nil {
+		if err := checkParameters(v, plan, req.GetService(), req.GetParameters()); err != nil {
 			return nil, err
 		}
 	}

@@ -33,7 +33,7 @@ func (e *Engine) Plan(_ context.Context, req *jv1.PlanRunbookRequest) (*jv1.Plan
 		if service, err = serviceOf(rb, service); err != nil {
 			return
 		}
-		if err = checkParameters(rb, req.GetParameters()); err != nil {
+		if err = checkParameters(v, rb, service, req.GetParameters()); err != nil {
 			return
 		}
 		out = runbooks.Outline(rb)

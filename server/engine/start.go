@@ -58,6 +58,9 @@ func (s *start) decide() (verdict, error) {
 		if v, done := s.guards(); done {
 			return v, nil
 		}
+		if r := s.checkParameters(); r != nil {
+			return blocked(r), nil
+		}
 		if level = s.level(); level == jv1.AutomationLevel_AUTOMATION_LEVEL_OBSERVE {
 			return verdict{outcome: jv1.OutcomeState_OUTCOME_STATE_OBSERVED}, nil
 		}
@@ -225,35 +228,6 @@ func (s *start) supersede(txn *store.Txn, other *jv1.Run, by string) error {
 	return nil
 }
 
-// parameters are the given ones with the runbook's defaults beneath.
-func (s *start) parameters() map[string]string {
-	out := map[string]string{}
-	for name, p := range s.plan.Msg.GetParameters() {
-		if p.GetDefault() != "" {
-			out[name] = p.GetDefault()
-		}
-	}
-	for name, v := range s.params {
-		out[name] = v
-	}
-	return out
-}
-
-// checkParameters refuses parameters the runbook does not have, and the lack of required ones.
-func checkParameters(plan *jv1.Runbook, given map[string]string) error {
-	for name := range given {
-		if _, ok := plan.GetParameters()[name]; !ok {
-			return fmt.Errorf("runbook %s has no parameter %s: %w", plan.GetName(), name, ErrInvalid)
-		}
-	}
-	for name, p := range plan.GetParameters() {
-		if given[name] == "" && p.GetRequired() && p.GetDefault() == "" {
-			return fmt.Errorf("runbook %s needs the parameter %s: %w", plan.GetName(), name, ErrInvalid)
-		}
-	}
-	return nil
-}
-
 // serviceOf is the service a start is for: the given one, or the runbook's only one.
 func serviceOf(plan *jv1.Runbook, given string) (string, error) {
 	switch {
@@ -333,7 +307,7 @@ func (e *Engine) decideStart(session *store.Session, req *jv1.StartRunRequest, a
 			return
 		}
 		service, serr := serviceOf(plan.Msg, req.GetService())
-		if err = errors.Join(serr, checkParameters(plan.Msg, req.GetParameters())); err != nil {
+		if err = errors.Join(serr, checkParameters(view, plan.Msg, service, req.GetParameters())); err != nil {
 			return
 		}
 		s := &start{

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/jurymast/jurymast/runbooks"
 	"github.com/jurymast/jurymast/runbooks/expr"
 )
 
@@ -40,11 +41,7 @@ func (c *Conditions) compile(in *Input, src string) (*expr.Condition, error) {
 	if cond, ok := c.compiled[key]; ok {
 		return cond, nil
 	}
-	ids := make([]string, 0, len(in.Plan.GetSteps()))
-	for _, s := range in.Plan.GetSteps() {
-		ids = append(ids, s.GetId())
-	}
-	cond, err := expr.Compile(src, ids)
+	cond, err := expr.Compile(src, runbooks.Scope(in.Plan, in.Plan.GetSteps()))
 	if err != nil {
 		return nil, err
 	}
