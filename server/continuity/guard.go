@@ -75,7 +75,7 @@ func (w *Workspace) CheckTarget(provider string) *Refusal {
 }
 
 // Switch makes provider the active one if the guards allow. When it already is, only the mark of a break-glass is
-// lifted: the guards would allow the route now.
+// lifted: the guards would allow the route now. A machine's switch takes a slot of the fleet-wide limit.
 func (w *Workspace) Switch(provider string, provisional bool, a Author) *Refusal {
 	if r := w.CheckTarget(provider); r != nil {
 		return r
@@ -83,6 +83,11 @@ func (w *Workspace) Switch(provider string, provisional bool, a Author) *Refusal
 	if provider == w.Active() {
 		w.mark(a)
 		return nil
+	}
+	if a.Machine {
+		if r := w.takeSlot(a.Run); r != nil {
+			return r
+		}
 	}
 	w.route(provider, provisional, a)
 	return nil

@@ -1,6 +1,9 @@
 package continuity
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Guard names why something is refused or held back. The values are stored, shown and counted: they don't change.
 type Guard string
@@ -25,6 +28,8 @@ const (
 	LastHealthy Guard = "last_healthy_provider"
 	// Cooldown: the same runbook ended for the same provider a short time ago.
 	Cooldown Guard = "cooldown"
+	// SwitchLimit: machines have switched as often as they may lately, all services together.
+	SwitchLimit Guard = "switch_limit"
 	// LiveRun: another run acts on the service.
 	LiveRun Guard = "live_run"
 	// NoRunbook: no runbook starts on it.
@@ -50,6 +55,8 @@ const (
 type Refusal struct {
 	Guard  Guard
 	Detail string
+	// Again is when time alone lifts the guard; zero: it doesn't, or nobody knows when.
+	Again time.Time
 }
 
 // Error returns guard and detail.

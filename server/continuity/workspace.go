@@ -147,6 +147,8 @@ type Author struct {
 	Actor string
 	// Reason in words.
 	Reason string
+	// Machine says that no human started the run: its switches count for the fleet-wide limit.
+	Machine bool
 	// BreakGlass marks that guards were overruled.
 	BreakGlass bool
 }

@@ -14,6 +14,7 @@ import (
 var followed = []string{
 	store.Sessions, store.Services, store.Runbooks, store.Continuity, store.VotesPrefix, store.Reports, store.HealthPrefix,
 	store.Triggers, store.Runs, store.LiveRuns, store.Cooldowns, store.AutomationPrefix,
+	store.Maintenances, store.SettingsPrefix, store.SwitchSlots,
 }
 
 // dispatch follows the store and wakes whom a change concerns. It decides nothing: a change that is missed costs only
@@ -53,8 +54,11 @@ func (e *Engine) concern(up store.Update) {
 			if t, ok := ev.Msg.(*jv1.Trigger); ok && t.GetState() == tsPending {
 				services[t.GetService()] = true
 			}
-		case store.Runbooks, store.AutomationPrefix:
+		case store.Runbooks, store.AutomationPrefix, store.Maintenances, store.SettingsPrefix:
 			everywhere = true
+		case store.SwitchSlots:
+			// Who waits for a slot looks again when the first is free by itself; only one that is removed is free earlier.
+			everywhere = everywhere || ev.Msg == nil
 		case store.VotesPrefix, store.Reports:
 			e.wakeService(first(rest))
 		default:

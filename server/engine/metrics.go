@@ -16,6 +16,7 @@ import (
 type metrics struct {
 	live        prometheus.Gauge
 	escalations *prometheus.CounterVec
+	held        *prometheus.CounterVec
 	ended       *prometheus.CounterVec
 	conflicts   prometheus.Counter
 	trouble     prometheus.Counter
@@ -39,19 +40,25 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		escalations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "jurymast_escalations_total", Help: "Times that further people were told because nobody answered a run, by runbook.",
 		}, []string{"runbook"}),
+		held: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "jurymast_guard_held_total", Help: "Starts and switches that a guard came to hold back, by guard.",
+		}, []string{"guard"}),
 		recovery: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "jurymast_recovery_seconds", Help: "Time from the first failure until a run restored service.",
 			Buckets: []float64{1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600},
 		}),
 	}
 	if r != nil {
-		r.MustRegister(m.live, m.escalations, m.ended, m.conflicts, m.trouble, m.recovery)
+		r.MustRegister(m.live, m.escalations, m.held, m.ended, m.conflicts, m.trouble, m.recovery)
 	}
 	return m
 }
 
 // committed logs what a turn did.
 func (e *Engine) committed(t *turn) {
+	if t.held != nil {
+		e.metrics.held.WithLabelValues(string(t.held.Guard)).Inc()
+	}
 	for _, ev := range t.events {
 		e.log.Info("run", "run", ev.GetRun(), "event", strings.TrimPrefix(ev.GetKind().String(), "RUN_EVENT_KIND_"), "step", ev.GetStep(),
 			"actor", ev.GetActor(), "message", ev.GetMessage())

@@ -61,6 +61,11 @@ func (e *Engine) wouldStart(v store.View, service string, rb *jv1.Runbook, now t
 	if c := store.Get[*recordv1.Cooldown](v, key).Msg; now.Before(c.GetUntil().AsTime()) && c != nil {
 		return continuity.Refuse(continuity.Cooldown, "until %s", c.GetUntil().AsTime().UTC().Format(time.RFC3339))
 	}
+	if runbooks.Switches(rb) {
+		if r := desk.CheckSwitchLimit(""); r != nil {
+			return r
+		}
+	}
 	s := &start{e: e, desk: desk, plan: store.Record[*jv1.Runbook]{Msg: rb}, mode: jv1.RunMode_RUN_MODE_LIVE}
 	if _, verdict, done := s.lock(); done {
 		return verdict.refusal

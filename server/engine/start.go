@@ -44,7 +44,7 @@ type verdict struct {
 }
 
 func blocked(r *continuity.Refusal) verdict {
-	return verdict{outcome: jv1.OutcomeState_OUTCOME_STATE_BLOCKED, refusal: r}
+	return verdict{outcome: jv1.OutcomeState_OUTCOME_STATE_BLOCKED, refusal: r, again: r.Again}
 }
 
 // decide passes the start through the guards, in the order in which an operator would want to hear of them, and takes
@@ -83,10 +83,10 @@ func (s *start) guards() (verdict, bool) {
 	key := store.CooldownKey(s.desk.Name(), providerWord(s.trigger.GetProvider()), s.plan.Msg.GetName())
 	c := continuity.Read[*recordv1.Cooldown](s.desk, key).Msg
 	if until := c.GetUntil().AsTime(); c != nil && s.desk.Now.Before(until) {
-		v := blocked(continuity.Refuse(continuity.Cooldown, "run %s of it ended for the same provider; it may start again at %s, or after an acknowledgement",
-			c.GetRun(), until.UTC().Format(time.RFC3339)))
-		v.again = until
-		return v, true
+		r := continuity.Refuse(continuity.Cooldown, "run %s of it ended for the same provider; it may start again at %s, or after an acknowledgement",
+			c.GetRun(), until.UTC().Format(time.RFC3339))
+		r.Again = until
+		return blocked(r), true
 	}
 	return verdict{}, false
 }
@@ -172,6 +172,9 @@ func (s *start) create(level jv1.AutomationLevel, superseded *jv1.Run) (verdict,
 	}
 	if err != nil {
 		return verdict{}, err
+	}
+	if t.held != nil && s.trigger != nil {
+		return blocked(t.held), nil // nothing of the turn is stored: the trigger waits instead of the run
 	}
 	s.settleLock(t)
 	compares, ops := s.desk.Txn()

@@ -37,6 +37,7 @@ type storm struct {
 	healthy     map[string]bool
 	epoch       int64
 	active      string
+	switches    []switched
 }
 
 func (s *storm) chance(percent int) bool {
@@ -177,6 +178,9 @@ func (s *storm) follow(ctx context.Context) {
 			if st.GetEpoch() < s.epoch || s.active != "" && st.GetActiveProvider() != s.active && st.GetEpoch() != s.epoch+1 {
 				s.t.Errorf("seed %d: epoch %d with %s follows %d with %s", s.seed, st.GetEpoch(), st.GetActiveProvider(), s.epoch, s.active)
 			}
+			if s.active != "" && st.GetActiveProvider() != s.active && st.GetRun() != "" {
+				s.switches = append(s.switches, switched{at: st.GetSince().AsTime(), run: st.GetRun()})
+			}
 			s.epoch, s.active = st.GetEpoch(), st.GetActiveProvider()
 		}
 	}
@@ -217,9 +221,24 @@ func (s *storm) settleAll() {
 	}
 }
 
+// The storm's fleet-wide limit.
+const (
+	stormSwitches = 2
+	stormWindow   = 2 * time.Minute
+)
+
 // judge checks what must hold whatever happened.
 func (s *storm) judge() {
 	episodes := map[string]string{}
+	var byMachines []switched
+	for _, sw := range s.switches {
+		if get[*jv1.Run](s.rig, store.RunKey(sw.run)).GetTrigger() != "" {
+			byMachines = append(byMachines, sw)
+		}
+	}
+	if n := overrun(byMachines, stormWindow); n > stormSwitches {
+		s.t.Errorf("seed %d: %d runs of machines switched within %v: %v", s.seed, n, stormWindow, byMachines)
+	}
 	for _, run := range s.runs() {
 		if !runs.Ended(run.GetState()) {
 			s.t.Errorf("seed %d: run %s of %s stands %v %v: %v", s.seed, run.GetName(), run.GetRunbook(), run.GetState(), run.GetWait(), run.GetSteps())
@@ -290,6 +309,7 @@ func weather(t *testing.T, seed uint64) {
 		}
 		r.probes.set("b", 3)
 		r.catalog(stormBooks()...)
+		r.limit(stormSwitches, stormWindow)
 		// The replica that watches the test must not help.
 		r.first.stop()
 		r.first.done.Wait()
@@ -305,12 +325,13 @@ func weather(t *testing.T, seed uint64) {
 			time.Sleep(time.Duration(s.pick(15000)) * time.Millisecond)
 		}
 		s.settleAll()
+		synctest.Wait()
+		cancel()
+		following.Wait()
 		s.judge()
 		for len(s.replicas) > 0 {
 			s.slay(0)
 		}
-		cancel()
-		following.Wait()
 	})
 }
 

@@ -79,6 +79,8 @@ type evaluation struct {
 	txn     store.Txn
 	write   bool
 	again   time.Time // when a time changes a guard; zero: none does
+	held    []string  // guards that newly hold something back
+	tell    store.Txn // what people are told of that
 }
 
 // evaluate passes a pending trigger's runbooks through the guards: the first that can start starts; what holds the
@@ -110,11 +112,17 @@ func (e *Engine) evaluate(v store.View, session *store.Session, trigger *jv1.Tri
 		if derr != nil {
 			return ev, derr
 		}
-		setOutcome(next, plan.Msg.GetName(), verdict, now)
+		news := setOutcome(next, plan.Msg.GetName(), verdict, now)
 		switch verdict.outcome {
 		case jv1.OutcomeState_OUTCOME_STATE_BLOCKED:
 			open = true
 			ev.again = earliest(ev.again, verdict.again)
+			if news {
+				ev.held = append(ev.held, string(verdict.refusal.Guard))
+			}
+			if news && verdict.refusal.Guard == continuity.SwitchLimit {
+				ev.tell = tellLimited(v, ownerOf(session), next, plan.Msg, verdict.refusal, timestamppb.New(now))
+			}
 		case jv1.OutcomeState_OUTCOME_STATE_STARTED:
 			ev.started = &verdict
 			ev.txn = verdict.txn
@@ -148,6 +156,10 @@ func (e *Engine) finish(ev evaluation, desk *continuity.Workspace, session *stor
 	}
 	ev.txn.If = append(ev.txn.If, store.Unchanged(key, rev))
 	ev.txn.Then = append(ev.txn.Then, store.Put(key, ev.trigger))
+	if ev.started == nil { // what started tells more
+		ev.txn.If = append(ev.txn.If, ev.tell.If...)
+		ev.txn.Then = append(ev.txn.Then, ev.tell.Then...)
+	}
 	return ev, nil
 }
 
@@ -172,8 +184,8 @@ func outcomeOf(t *jv1.Trigger, runbook string) *jv1.TriggerOutcome {
 }
 
 // setOutcome writes a verdict down. One that says the same as before is left, so that nothing is written again and
-// again while a guard holds.
-func setOutcome(t *jv1.Trigger, runbook string, v verdict, now time.Time) {
+// again while a guard holds. It tells whether it says something new.
+func setOutcome(t *jv1.Trigger, runbook string, v verdict, now time.Time) bool {
 	o := outcomeOf(t, runbook)
 	if o == nil {
 		o = &jv1.TriggerOutcome{Runbook: runbook}
@@ -184,9 +196,10 @@ func setOutcome(t *jv1.Trigger, runbook string, v verdict, now time.Time) {
 		guard, detail = string(v.refusal.Guard), v.refusal.Detail
 	}
 	if o.GetState() == v.outcome && o.GetGuard() == guard && o.GetRun() == v.run {
-		return
+		return false
 	}
 	o.State, o.Guard, o.Detail, o.Run, o.Time = v.outcome, guard, detail, v.run, timestamppb.New(now)
+	return true
 }
 
 // pending evaluates the pending triggers of a service until nothing changes, and returns when to look again.
@@ -249,6 +262,10 @@ func (e *Engine) carryOut(ctx context.Context, session *store.Session, ev evalua
 	}
 	if !res.Committed {
 		e.metrics.conflicts.Inc()
+	} else {
+		for _, guard := range ev.held {
+			e.metrics.held.WithLabelValues(guard).Inc()
+		}
 	}
 	return res.Committed, e.o.Store.WaitRevision(ctx, res.Revision)
 }

@@ -32,6 +32,8 @@ type turn struct {
 	then   then
 	until  time.Time
 	call   func(context.Context) runs.Event
+	// held is the guard that the turn stopped at; nil: none.
+	held *continuity.Refusal
 }
 
 // then is what follows a turn.
@@ -123,14 +125,20 @@ func (t *turn) cause() *continuity.Refusal {
 	return causeGone(t.desk, trigger)
 }
 
-// untouched tells whether no step has begun.
+// untouched tells whether nothing was done yet: no step has begun, or the first waits for leave to switch.
 func (t *turn) untouched() bool {
 	for _, s := range t.run.GetSteps() {
-		if s.GetStartTime() != nil {
+		if s.GetStartTime() != nil && !idle(s) {
 			return false
 		}
 	}
 	return true
+}
+
+// idle tells whether a step that has begun did nothing but wait for a guard.
+func idle(s *jv1.StepRun) bool {
+	return s.GetKind() == "switch_provider" && s.GetState() == jv1.StepState_STEP_STATE_RUNNING && s.GetWakeTime() != nil &&
+		len(s.GetOutput()) == 0 && s.GetUndo() == nil && len(s.GetTried()) == 0
 }
 
 func (t *turn) input(i int) *steps.Input {
@@ -143,13 +151,13 @@ func (t *turn) input(i int) *steps.Input {
 // advance lets the step's kind decide.
 func (t *turn) advance(i int) (again bool, err error) {
 	in := t.input(i)
-	if in.At.GetStartTime() == nil {
-		if t.untouched() {
-			if gone := t.cause(); gone != nil {
-				t.then = thenEnd
-				return false, t.end(jv1.RunState_RUN_STATE_CANCELED, gone.Error())
-			}
+	if t.untouched() {
+		if gone := t.cause(); gone != nil {
+			t.then = thenEnd
+			return false, t.end(jv1.RunState_RUN_STATE_CANCELED, gone.Error())
 		}
+	}
+	if in.At.GetStartTime() == nil {
 		if skip, ev := t.condition(in); skip {
 			return true, t.fold(ev)
 		}
@@ -174,7 +182,7 @@ func (t *turn) follow(m steps.Move) (again bool, err error) {
 	case steps.Call:
 		t.then, t.call = thenCall, m.Call
 	default:
-		t.then, t.until = thenWait, m.Until
+		t.then, t.until, t.held = thenWait, m.Until, m.Held
 		if t.run.GetState() == jv1.RunState_RUN_STATE_WAITING {
 			return false, t.attend()
 		}

@@ -111,6 +111,8 @@ func mend(g continuity.Guard, service string) string {
 		return "`jurymast ack " + service + "` lets machines switch it again; so does `jurymast undo`, or a switch without --break-glass"
 	case continuity.Cooldown:
 		return "`jurymast ack " + service + "` clears it"
+	case continuity.SwitchLimit:
+		return "it is evaluated again when the first of them is past the window; a switch by hand isn't held back, and `switch_limit` in the settings says how many there may be"
 	case continuity.LiveRun:
 		return "it is evaluated again when that run ends or waits for a human"
 	default:

@@ -57,6 +57,8 @@ type Move struct {
 	Event runs.Event
 	// Until is when to look again at the latest, with Sleep; zero: only when the facts change.
 	Until time.Time
+	// Held is the guard the step sleeps for, with Sleep; nil: none.
+	Held *continuity.Refusal
 	// Call makes the outside call and returns what became of it, with Call. It ends soon after its context does.
 	Call func(ctx context.Context) runs.Event
 }
@@ -89,7 +91,7 @@ func (in *Input) DryRun() bool { return in.Run.GetMode() == jv1.RunMode_RUN_MODE
 // Author is who the changes of the run are by.
 func (in *Input) Author() continuity.Author {
 	return continuity.Author{
-		Run: in.Run.GetName(), Actor: in.Run.GetActor(),
+		Run: in.Run.GetName(), Actor: in.Run.GetActor(), Machine: in.Run.GetTrigger() != "",
 		Reason: fmt.Sprintf("%s: %s", in.Run.GetRunbook(), in.Run.GetReason()),
 	}
 }

@@ -55,13 +55,29 @@ func (k switchProvider) pick(in *Input, spec *jv1.SwitchProviderStep) Move {
 			}
 			return in.done("would switch %s from %s to %s", w.Name(), from, candidate)
 		}
-		if r := w.Switch(candidate, provisional, in.Author()); r != nil {
+		r := w.Switch(candidate, provisional, in.Author())
+		if r != nil && r.Guard == continuity.SwitchLimit {
+			return k.limited(in, r)
+		}
+		if r != nil {
 			refused = append(refused, r.Error())
 			continue
 		}
 		return k.picked(in, spec, from, candidate)
 	}
 	return k.exhausted(in, refused)
+}
+
+// limited waits until machines may switch again, all services together. Only the step's timeout bounds it: the
+// candidate is well, and there is no better one.
+func (switchProvider) limited(in *Input, r *continuity.Refusal) Move {
+	deadline := in.deadline(0)
+	if reached(in.Desk.Now, deadline) {
+		return in.fail("%v", r)
+	}
+	m := in.sleep(r.Again, deadline, "waits: %v", r)
+	m.Held = r
+	return m
 }
 
 func (k switchProvider) picked(in *Input, spec *jv1.SwitchProviderStep, from, candidate string) Move {
