@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -13,6 +14,9 @@ import (
 	"github.com/jurymast/jurymast/server/request"
 	"github.com/jurymast/jurymast/server/store"
 )
+
+// defaultExpiry is how long a client's word is about now when no episode says how long.
+const defaultExpiry = time.Hour
 
 // Fire stores a trigger and starts what it asks for, in one transaction where a runbook can start at once. The trigger
 // returned says what became of each runbook. Errors are as those of [Engine.Start].
@@ -96,6 +100,12 @@ func (e *Engine) asked(v store.View, req *jv1.FireTriggerRequest, actor string) 
 	case jv1.HealthState_HEALTH_STATE_SUSPECT, jv1.HealthState_HEALTH_STATE_FAILING, jv1.HealthState_HEALTH_STATE_BLOCKED:
 		t.Generation, t.Onset, t.Evidence = h.GetGeneration(), h.GetOnset(), h.GetEvidence()
 	}
+	switch d := req.GetExpireIn(); {
+	case d != nil:
+		t.ExpireTime = timestamppb.New(desk.Now.Add(d.AsDuration()))
+	case t.GetGeneration() == 0:
+		t.ExpireTime = timestamppb.New(desk.Now.Add(defaultExpiry))
+	}
 	return t, nil
 }
 
@@ -111,4 +121,20 @@ func (e *Engine) triggerOf(ctx context.Context, name string) (*jv1.Trigger, erro
 	t := proto.CloneOf(rec.Msg)
 	t.Revision = rec.Mod
 	return t, nil
+}
+
+// expired tells whether a trigger is no longer wanted.
+func expired(t *jv1.Trigger, now time.Time) bool {
+	return t.GetExpireTime() != nil && !now.Before(t.GetExpireTime().AsTime())
+}
+
+// expire clears a trigger that was held back for too long, and says so for each runbook that it asked for in vain.
+func expire(t *jv1.Trigger, now time.Time) {
+	t.State, t.EndTime = tsCleared, timestamppb.New(now)
+	for _, o := range t.GetOutcomes() {
+		if o.GetState() == jv1.OutcomeState_OUTCOME_STATE_BLOCKED {
+			o.Detail = fmt.Sprintf("expired at %s, held back until then: %s", t.GetExpireTime().AsTime().UTC().Format(time.RFC3339), o.GetDetail())
+			o.Time = timestamppb.New(now)
+		}
+	}
 }

@@ -94,6 +94,10 @@ func (e *Engine) evaluate(v store.View, session *store.Session, trigger *jv1.Tri
 		next.State, next.EndTime = tsCleared, timestamppb.New(now)
 		return e.finish(ev, desk, session, trigger, rev)
 	}
+	if expired(trigger, now) {
+		expire(next, now)
+		return e.finish(ev, desk, session, trigger, rev)
+	}
 	matched, open := 0, false
 	for _, plan := range store.List[*jv1.Runbook](v, store.Runbooks) {
 		if matches(desk, plan.Msg, trigger) != nil {
@@ -133,6 +137,8 @@ func (e *Engine) evaluate(v store.View, session *store.Session, trigger *jv1.Tri
 	keep := trigger.GetCause() == jv1.TriggerCause_TRIGGER_CAUSE_HEALTH && trigger.GetHealth() != jv1.HealthState_HEALTH_STATE_HEALTHY
 	if !open && (matched > 0 || !keep) {
 		next.State, next.EndTime = tsSettled, timestamppb.New(now)
+	} else if at := next.GetExpireTime(); at != nil {
+		ev.again = earliest(ev.again, at.AsTime())
 	}
 	return e.finish(ev, desk, session, trigger, rev)
 }

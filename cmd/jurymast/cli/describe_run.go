@@ -190,6 +190,10 @@ func (a *App) renderTrigger(t *jv1.Trigger) string {
 	if t.GetOnset().IsValid() {
 		onset = a.momentInFull(t.GetOnset())
 	}
+	expires := ""
+	if t.GetExpireTime().IsValid() && t.GetState() == jv1.TriggerState_TRIGGER_STATE_PENDING {
+		expires = a.momentInFull(t.GetExpireTime())
+	}
 	return a.renderFields(
 		field{"Trigger", t.GetName()},
 		field{"State", a.paint.as(tintState(state), state)},
@@ -199,6 +203,7 @@ func (a *App) renderTrigger(t *jv1.Trigger) string {
 		field{"Asked by", t.GetActor()},
 		field{"Stored", a.momentInFull(t.GetCreateTime())},
 		field{"First failure", onset},
+		field{"Expires", expires},
 		field{"Became", strings.Join(outcomes, "\n")},
 		field{"Evidence", strings.Join(evidence, "\n")},
 	)

@@ -2,8 +2,10 @@ package cli
 
 import (
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 )
@@ -11,11 +13,12 @@ import (
 func (a *App) triggerCommand() *cobra.Command {
 	req := &jv1.FireTriggerRequest{}
 	var params []string
+	var expireIn time.Duration
 	cmd := &cobra.Command{
 		Use:   "trigger SERVICE --reason TEXT",
 		Short: "Ask for the runbooks that a failing provider starts",
 		Long: "Ask for the runbooks that a failing provider starts, or for one of them. What a guard holds back stays, is tried\n" +
-			"again, and is explained by `jurymast why-not`.",
+			"again, and is explained by `jurymast why-not`, until the outage is over, or for an hour where there is none.",
 		Example: examples(
 			"jurymast trigger chat --reason 'customers complain'", "all that fit, for the active provider",
 			"jurymast trigger chat --runbook ai-provider-outage -p region=eu --reason 'customers complain'", "one, with a parameter",
@@ -27,6 +30,12 @@ func (a *App) triggerCommand() *cobra.Command {
 			req.Service, req.RequestId = args[0], requestID()
 			if req.Parameters, err = parameters(params); err != nil {
 				return err
+			}
+			if expireIn < 0 {
+				return usage("--expire-in must be more than 0")
+			}
+			if expireIn > 0 {
+				req.ExpireIn = durationpb.New(expireIn)
 			}
 			api, err := a.api()
 			if err != nil {
@@ -55,6 +64,7 @@ func (a *App) triggerCommand() *cobra.Command {
 	reasonFlag(cmd, &req.Reason)
 	cmd.Flags().StringVar(&req.Provider, "provider", "", "provider that is said to fail; by default the active one")
 	cmd.Flags().StringVar(&req.Runbook, "runbook", "", "only this runbook")
+	cmd.Flags().DurationVar(&expireIn, "expire-in", 0, "how long it is wanted when a guard holds it back; zero: until the outage is over, or 1h where there is none")
 	cmd.Flags().StringArrayVarP(&params, "param", "p", nil, "parameter as `name=value`; may be repeated")
 	return cmd
 }

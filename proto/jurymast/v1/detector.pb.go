@@ -1043,7 +1043,10 @@ type FireTriggerRequest struct {
 	// Why.
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Makes the call idempotent per principal for 24 h.
-	RequestId     string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// How long it is wanted when a guard holds it back; then it is cleared. Absent: 1 h, or, where it belongs to a
+	// provider's episode, as long as that lasts.
+	ExpireIn      *durationpb.Duration `protobuf:"bytes,7,opt,name=expire_in,json=expireIn,proto3" json:"expire_in,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1118,6 +1121,13 @@ func (x *FireTriggerRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *FireTriggerRequest) GetExpireIn() *durationpb.Duration {
+	if x != nil {
+		return x.ExpireIn
+	}
+	return nil
 }
 
 // ListTriggersRequest asks for a page of triggers.
@@ -1708,7 +1718,7 @@ const file_jurymast_v1_detector_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\x12I\n" +
 	"\tvalid_for\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\x9a\x9e\x012\x02\b\x01R\bvalidFor\"7\n" +
 	"\x19SetOperatorSignalResponse\x12\x1a\n" +
-	"\brevision\x18\x01 \x01(\x03R\brevision\"\xe6\x02\n" +
+	"\brevision\x18\x01 \x01(\x03R\brevision\"\xaf\x03\n" +
 	"\x12FireTriggerRequest\x12!\n" +
 	"\aservice\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\aservice\x12#\n" +
 	"\bprovider\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18?R\bprovider\x12!\n" +
@@ -1719,7 +1729,8 @@ const file_jurymast_v1_detector_proto_rawDesc = "" +
 	"\x06reason\x18\x05 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\x12'\n" +
 	"\n" +
-	"request_id\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\x1a=\n" +
+	"request_id\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\x12G\n" +
+	"\texpire_in\x18\a \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\x9a\x9e\x01*\x00R\bexpireIn\x1a=\n" +
 	"\x0fParametersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x91\x01\n" +
@@ -1848,31 +1859,32 @@ var file_jurymast_v1_detector_proto_depIdxs = []int32{
 	28, // 16: jurymast.v1.SetOperatorSignalRequest.state:type_name -> jurymast.v1.SignalState
 	26, // 17: jurymast.v1.SetOperatorSignalRequest.valid_for:type_name -> google.protobuf.Duration
 	24, // 18: jurymast.v1.FireTriggerRequest.parameters:type_name -> jurymast.v1.FireTriggerRequest.ParametersEntry
-	29, // 19: jurymast.v1.ListTriggersResponse.triggers:type_name -> jurymast.v1.Trigger
-	30, // 20: jurymast.v1.ListHealthResponse.health:type_name -> jurymast.v1.Health
-	2,  // 21: jurymast.v1.WatchHealthResponse.event:type_name -> jurymast.v1.WatchEvent
-	30, // 22: jurymast.v1.WatchHealthResponse.health:type_name -> jurymast.v1.Health
-	22, // 23: jurymast.v1.WhyNotResponse.entries:type_name -> jurymast.v1.WhyNotEntry
-	25, // 24: jurymast.v1.WhyNotEntry.since:type_name -> google.protobuf.Timestamp
-	9,  // 25: jurymast.v1.DetectorService.ReportSignals:input_type -> jurymast.v1.ReportSignalsRequest
-	11, // 26: jurymast.v1.DetectorService.SetOperatorSignal:input_type -> jurymast.v1.SetOperatorSignalRequest
-	13, // 27: jurymast.v1.DetectorService.FireTrigger:input_type -> jurymast.v1.FireTriggerRequest
-	14, // 28: jurymast.v1.DetectorService.ListTriggers:input_type -> jurymast.v1.ListTriggersRequest
-	16, // 29: jurymast.v1.DetectorService.ListHealth:input_type -> jurymast.v1.ListHealthRequest
-	18, // 30: jurymast.v1.DetectorService.WatchHealth:input_type -> jurymast.v1.WatchHealthRequest
-	20, // 31: jurymast.v1.DetectorService.WhyNot:input_type -> jurymast.v1.WhyNotRequest
-	10, // 32: jurymast.v1.DetectorService.ReportSignals:output_type -> jurymast.v1.ReportSignalsResponse
-	12, // 33: jurymast.v1.DetectorService.SetOperatorSignal:output_type -> jurymast.v1.SetOperatorSignalResponse
-	29, // 34: jurymast.v1.DetectorService.FireTrigger:output_type -> jurymast.v1.Trigger
-	15, // 35: jurymast.v1.DetectorService.ListTriggers:output_type -> jurymast.v1.ListTriggersResponse
-	17, // 36: jurymast.v1.DetectorService.ListHealth:output_type -> jurymast.v1.ListHealthResponse
-	19, // 37: jurymast.v1.DetectorService.WatchHealth:output_type -> jurymast.v1.WatchHealthResponse
-	21, // 38: jurymast.v1.DetectorService.WhyNot:output_type -> jurymast.v1.WhyNotResponse
-	32, // [32:39] is the sub-list for method output_type
-	25, // [25:32] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	26, // 19: jurymast.v1.FireTriggerRequest.expire_in:type_name -> google.protobuf.Duration
+	29, // 20: jurymast.v1.ListTriggersResponse.triggers:type_name -> jurymast.v1.Trigger
+	30, // 21: jurymast.v1.ListHealthResponse.health:type_name -> jurymast.v1.Health
+	2,  // 22: jurymast.v1.WatchHealthResponse.event:type_name -> jurymast.v1.WatchEvent
+	30, // 23: jurymast.v1.WatchHealthResponse.health:type_name -> jurymast.v1.Health
+	22, // 24: jurymast.v1.WhyNotResponse.entries:type_name -> jurymast.v1.WhyNotEntry
+	25, // 25: jurymast.v1.WhyNotEntry.since:type_name -> google.protobuf.Timestamp
+	9,  // 26: jurymast.v1.DetectorService.ReportSignals:input_type -> jurymast.v1.ReportSignalsRequest
+	11, // 27: jurymast.v1.DetectorService.SetOperatorSignal:input_type -> jurymast.v1.SetOperatorSignalRequest
+	13, // 28: jurymast.v1.DetectorService.FireTrigger:input_type -> jurymast.v1.FireTriggerRequest
+	14, // 29: jurymast.v1.DetectorService.ListTriggers:input_type -> jurymast.v1.ListTriggersRequest
+	16, // 30: jurymast.v1.DetectorService.ListHealth:input_type -> jurymast.v1.ListHealthRequest
+	18, // 31: jurymast.v1.DetectorService.WatchHealth:input_type -> jurymast.v1.WatchHealthRequest
+	20, // 32: jurymast.v1.DetectorService.WhyNot:input_type -> jurymast.v1.WhyNotRequest
+	10, // 33: jurymast.v1.DetectorService.ReportSignals:output_type -> jurymast.v1.ReportSignalsResponse
+	12, // 34: jurymast.v1.DetectorService.SetOperatorSignal:output_type -> jurymast.v1.SetOperatorSignalResponse
+	29, // 35: jurymast.v1.DetectorService.FireTrigger:output_type -> jurymast.v1.Trigger
+	15, // 36: jurymast.v1.DetectorService.ListTriggers:output_type -> jurymast.v1.ListTriggersResponse
+	17, // 37: jurymast.v1.DetectorService.ListHealth:output_type -> jurymast.v1.ListHealthResponse
+	19, // 38: jurymast.v1.DetectorService.WatchHealth:output_type -> jurymast.v1.WatchHealthResponse
+	21, // 39: jurymast.v1.DetectorService.WhyNot:output_type -> jurymast.v1.WhyNotResponse
+	33, // [33:40] is the sub-list for method output_type
+	26, // [26:33] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_jurymast_v1_detector_proto_init() }

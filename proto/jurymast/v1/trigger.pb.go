@@ -151,7 +151,7 @@ const (
 	TriggerState_TRIGGER_STATE_PENDING TriggerState = 1
 	// Every runbook it matches started, was attached, or has nothing to do.
 	TriggerState_TRIGGER_STATE_SETTLED TriggerState = 2
-	// The cause went away before it could start everything.
+	// The cause went away, or it expired, before it could start everything.
 	TriggerState_TRIGGER_STATE_CLEARED TriggerState = 3
 )
 
@@ -298,7 +298,7 @@ type Trigger struct {
 	Schedule string `protobuf:"bytes,17,opt,name=schedule,proto3" json:"schedule,omitempty"`
 	// How real the run is to be.
 	Mode RunMode `protobuf:"varint,18,opt,name=mode,proto3,enum=jurymast.v1.RunMode" json:"mode,omitempty"`
-	// When what was asked for outside of any episode is no longer wanted; absent: never.
+	// When it is no longer wanted if a guard holds it back until then: it is cleared. Absent: when its cause is gone.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Revision at which the record was stored last.
 	Revision      int64 `protobuf:"varint,20,opt,name=revision,proto3" json:"revision,omitempty"`
