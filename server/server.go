@@ -23,6 +23,7 @@ import (
 	"github.com/jurymast/jurymast/server/etcdnode"
 	"github.com/jurymast/jurymast/server/notify"
 	"github.com/jurymast/jurymast/server/retention"
+	"github.com/jurymast/jurymast/server/schedule"
 	"github.com/jurymast/jurymast/server/steps"
 	"github.com/jurymast/jurymast/server/store"
 	"github.com/jurymast/jurymast/server/telemetry"
@@ -249,6 +250,7 @@ func (s *Server) setup(ctx context.Context) error { //nolint:funlen // the compo
 	}
 	desk := continuity.NewDesk(st, o.Now)
 	tidy := retention.New(retention.Options{Store: st, Logger: log.Named("retention"), Now: o.Now, Registerer: registry})
+	timely := schedule.New(schedule.Options{Store: st, Sessions: keeper, Logger: log.Named("schedule"), Now: o.Now, Registerer: registry})
 	front, err := api.New(api.Options{
 		Store: st, Runs: runs, Triggers: runs, Planner: runs, Continuity: desk, Automation: desk, Signals: detection,
 		Errors: knownErrors(), Present: continuity.Present, Webhooks: detection.Handler(),
@@ -271,6 +273,7 @@ func (s *Server) setup(ctx context.Context) error { //nolint:funlen // the compo
 	s.background("notifications", deliverer.Run)
 	s.background("detection", detection.Run)
 	s.background("engine", runs.Run)
+	s.background("schedules", timely.Run)
 	s.background("retention", tidy.Run)
 	s.background("API", func(ctx context.Context) error {
 		select {

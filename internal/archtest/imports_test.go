@@ -48,6 +48,7 @@ var layers = map[string]int{
 	"server/gateway":    6,
 	"server/incident":   6,
 	"server/retention":  6,
+	"server/schedule":   6,
 	"server/statuspage": 6,
 
 	"server": 7,
