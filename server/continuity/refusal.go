@@ -28,6 +28,8 @@ const (
 	LastHealthy Guard = "last_healthy_provider"
 	// Cooldown: the same runbook ended for the same provider a short time ago.
 	Cooldown Guard = "cooldown"
+	// Maintenance: a maintenance window is open for what would be acted on.
+	Maintenance Guard = "maintenance"
 	// SwitchLimit: machines have switched as often as they may lately, all services together.
 	SwitchLimit Guard = "switch_limit"
 	// LiveRun: another run acts on the service.

@@ -28,12 +28,13 @@ type Workspace struct {
 	next     *jv1.ContinuityState // nil until something changes
 	rerouted bool                 // an epoch step is due
 	read     map[string]int64     // key to the revision it was read at
+	whole    map[string]bool      // prefixes that are compared as a whole
 	ops      []store.Op
 }
 
 // Open reads the facts of a service.
 func Open(view store.View, service string, now time.Time) *Workspace {
-	w := &Workspace{Now: now, view: view, name: service, read: map[string]int64{}}
+	w := &Workspace{Now: now, view: view, name: service, read: map[string]int64{}, whole: map[string]bool{}}
 	w.Service = Read[*jv1.Service](w, store.ServiceKey(service))
 	w.state = Read[*jv1.ContinuityState](w, store.ContinuityKey(service))
 	return w
@@ -235,7 +236,7 @@ const maxCompares = 60
 func (w *Workspace) Txn() (compares []store.Compare, ops []store.Op) {
 	// Where a service has many providers, what stands once for each of them is compared as a whole. That does not notice
 	// a removal; but neither a provider nor its health is removed while the service, which is compared, names it.
-	whole := map[string]bool{}
+	whole := maps.Clone(w.whole)
 	if len(w.read) > maxCompares {
 		whole[store.HealthKey(w.name, "")], whole[store.Providers] = true, true
 	}

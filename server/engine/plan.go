@@ -57,6 +57,9 @@ func (e *Engine) wouldStart(v store.View, service string, rb *jv1.Runbook, now t
 		return r
 	}
 	provider := desk.Resolve(rb.GetOn().GetProvider())
+	if r := desk.CheckMaintenance(provider); r != nil {
+		return r
+	}
 	key := store.CooldownKey(service, providerWord(provider), rb.GetName())
 	if c := store.Get[*recordv1.Cooldown](v, key).Msg; now.Before(c.GetUntil().AsTime()) && c != nil {
 		return continuity.Refuse(continuity.Cooldown, "until %s", c.GetUntil().AsTime().UTC().Format(time.RFC3339))

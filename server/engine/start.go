@@ -80,6 +80,9 @@ func (s *start) guards() (verdict, bool) {
 	if r := s.desk.CheckMachines(); r != nil {
 		return blocked(r), true
 	}
+	if r := s.desk.CheckMaintenance(s.trigger.GetProvider()); r != nil {
+		return blocked(r), true
+	}
 	key := store.CooldownKey(s.desk.Name(), providerWord(s.trigger.GetProvider()), s.plan.Msg.GetName())
 	c := continuity.Read[*recordv1.Cooldown](s.desk, key).Msg
 	if until := c.GetUntil().AsTime(); c != nil && s.desk.Now.Before(until) {

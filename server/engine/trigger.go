@@ -202,6 +202,7 @@ func setOutcome(t *jv1.Trigger, runbook string, v verdict, now time.Time) bool {
 		guard, detail = string(v.refusal.Guard), v.refusal.Detail
 	}
 	if o.GetState() == v.outcome && o.GetGuard() == guard && o.GetRun() == v.run {
+		o.Detail = detail // which window, which run: the guard is the same
 		return false
 	}
 	o.State, o.Guard, o.Detail, o.Run, o.Time = v.outcome, guard, detail, v.run, timestamppb.New(now)

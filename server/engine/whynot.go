@@ -109,6 +109,8 @@ func mend(g continuity.Guard, service string) string {
 		return "`jurymast automation on` lets machines act again"
 	case continuity.BreakGlass:
 		return "`jurymast ack " + service + "` lets machines switch it again; so does `jurymast undo`, or a switch without --break-glass"
+	case continuity.Maintenance:
+		return "it is evaluated again when the window closes; what a human starts or switches isn't held back"
 	case continuity.Cooldown:
 		return "`jurymast ack " + service + "` clears it"
 	case continuity.SwitchLimit:
