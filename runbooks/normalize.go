@@ -24,7 +24,7 @@ func Normalize(rb *jv1.Runbook) *jv1.Runbook {
 	}
 	setDefault(&n.Automation.Default, jv1.AutomationLevel_AUTOMATION_LEVEL_PROPOSE)
 	setDefault(&n.Automation.WhenQueueing, n.Automation.Default)
-	normalizeSteps(n.GetSteps())
+	normalizeSteps(n.GetSteps(), map[string]int{})
 	return n
 }
 
@@ -37,8 +37,9 @@ func DefaultOnProvider(health jv1.OnHealth) string {
 	return "active"
 }
 
-func normalizeSteps(steps []*jv1.Step) {
-	count := map[string]int{}
+// normalizeSteps goes through steps, and those inside of them, in the order of the file; count holds how many of a kind
+// there were before: ids are unique in the whole runbook.
+func normalizeSteps(steps []*jv1.Step, count map[string]int) {
 	for _, step := range steps {
 		kind := StepKind(step)
 		count[kind]++
@@ -58,7 +59,10 @@ func normalizeSteps(steps []*jv1.Step) {
 		case *jv1.Step_HttpRequest:
 			normalizeRequest(action.HttpRequest)
 		case *jv1.Step_Parallel:
-			normalizeSteps(action.Parallel.GetSteps())
+			if action.Parallel != nil {
+				setDefault(&action.Parallel.FailOn, jv1.FailOn_FAIL_ON_ANY_ERROR)
+			}
+			normalizeSteps(action.Parallel.GetSteps(), count)
 		}
 	}
 }

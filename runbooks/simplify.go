@@ -28,12 +28,11 @@ func Simplify(rb *jv1.Runbook) *jv1.Runbook {
 			s.Automation = nil
 		}
 	}
-	simplifySteps(s.GetSteps())
+	simplifySteps(s.GetSteps(), map[string]int{})
 	return s
 }
 
-func simplifySteps(steps []*jv1.Step) {
-	count := map[string]int{}
+func simplifySteps(steps []*jv1.Step, count map[string]int) {
 	for _, step := range steps {
 		kind := StepKind(step)
 		count[kind]++
@@ -53,7 +52,10 @@ func simplifySteps(steps []*jv1.Step) {
 		case *jv1.Step_HttpRequest:
 			simplifyRequest(action.HttpRequest)
 		case *jv1.Step_Parallel:
-			simplifySteps(action.Parallel.GetSteps())
+			if action.Parallel != nil {
+				dropDefault(&action.Parallel.FailOn, jv1.FailOn_FAIL_ON_ANY_ERROR)
+			}
+			simplifySteps(action.Parallel.GetSteps(), count)
 		}
 	}
 }

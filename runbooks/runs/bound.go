@@ -38,6 +38,9 @@ func shortenStep(s *jv1.StepRun, n int) {
 	for _, d := range s.GetDecisions() {
 		d.Comment = bounded(d.GetComment(), n)
 	}
+	if s.GetKind() == "run_runbook" {
+		return // what it gives are the parameters of the steps inside of it
+	}
 	// What steps go on from, names and numbers, is shorter than 64 bytes and never cut.
 	for k, v := range s.GetOutput() {
 		s.Output[k] = bounded(v, max(n, 64))

@@ -15,7 +15,7 @@ import (
 // The longest runbook whose every step takes ten attempts and gets long answers, with the longest parameters, still has
 // a record of at most 64 KiB. What steps and conditions go on from is kept.
 func TestTheRecordOfALongRunIsBounded(t *testing.T) {
-	plan := &jv1.Runbook{Name: "long", Version: 1}
+	plan := &jv1.Runbook{Name: "long", Version: 1, Services: []string{"chat"}}
 	for i := range 50 {
 		plan.Steps = append(plan.Steps, &jv1.Step{
 			Id: fmt.Sprintf("step-%d-%s", i, strings.Repeat("x", 40)), Action: &jv1.Step_HttpRequest{HttpRequest: &jv1.HttpRequestStep{}},
@@ -26,7 +26,8 @@ func TestTheRecordOfALongRunIsBounded(t *testing.T) {
 		parameters[fmt.Sprintf("parameter%d", i)] = strings.Repeat("p", 1000)
 	}
 	now := time.Unix(1_000_000, 0)
-	run, _ := runs.New(runs.Start{Name: "r-1", Plan: plan, Service: "chat", Parameters: parameters, Now: now})
+	laid := tree(t, plan)
+	run, _ := runs.New(runs.Start{Name: "r-1", Tree: laid, Service: "chat", Parameters: parameters, Now: now})
 	text := strings.Repeat("t", 5000)
 	for i, step := range plan.GetSteps() {
 		events := []runs.Event{}
@@ -46,7 +47,7 @@ func TestTheRecordOfALongRunIsBounded(t *testing.T) {
 			Output: map[string]string{"result": text[:2048], "to": "azure-eu"},
 		})
 		for _, ev := range events {
-			next, _, err := runs.Fold(run, ev)
+			next, _, err := runs.Fold(run, laid, ev)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -16,8 +16,8 @@ const DefaultTimeout = 24 * time.Hour
 type Start struct {
 	// Name is the id of the run.
 	Name string
-	// Plan is the normalised runbook revision.
-	Plan *jv1.Runbook
+	// Tree is the normalised runbook revision with those that it runs.
+	Tree *runbooks.Tree
 	// Service, and Provider with Generation when the health of one caused it.
 	Service    string
 	Provider   string
@@ -36,8 +36,8 @@ type Start struct {
 
 // New returns the record of a run that has just been created, and its first event.
 func New(s Start) (*jv1.Run, *jv1.RunEvent) {
-	timeout := DefaultTimeout
-	if d := s.Plan.GetTimeout(); d != nil {
+	timeout, plan := DefaultTimeout, s.Tree.Plan()
+	if d := plan.GetTimeout(); d != nil {
 		timeout = d.AsDuration()
 	}
 	mode := s.Mode
@@ -45,7 +45,7 @@ func New(s Start) (*jv1.Run, *jv1.RunEvent) {
 		mode = jv1.RunMode_RUN_MODE_LIVE
 	}
 	run := &jv1.Run{
-		Name: s.Name, Runbook: s.Plan.GetName(), RunbookVersion: s.Plan.GetVersion(), Service: s.Service,
+		Name: s.Name, Runbook: plan.GetName(), RunbookVersion: plan.GetVersion(), Included: s.Tree.Included, Service: s.Service,
 		Provider: s.Provider, Generation: s.Generation, Mode: mode, State: running, Trigger: s.Trigger,
 		Parameters: s.Parameters, Reason: s.Reason, Actor: s.Actor, Owner: s.Owner,
 		CreateTime: timestamppb.New(s.Now), Deadline: timestamppb.New(s.Now.Add(timeout)),
@@ -53,10 +53,12 @@ func New(s Start) (*jv1.Run, *jv1.RunEvent) {
 	if !s.Onset.IsZero() {
 		run.Onset = timestamppb.New(s.Onset)
 	}
-	for _, step := range s.Plan.GetSteps() {
-		run.Steps = append(run.Steps, &jv1.StepRun{
-			Id: step.GetId(), Kind: runbooks.StepKind(step), State: jv1.StepState_STEP_STATE_PENDING,
-		})
+	for _, n := range s.Tree.Nodes {
+		step := &jv1.StepRun{Id: n.ID, Kind: runbooks.StepKind(n.Step), State: jv1.StepState_STEP_STATE_PENDING}
+		if n.Parent >= 0 {
+			step.Parent = s.Tree.Nodes[n.Parent].ID
+		}
+		run.Steps = append(run.Steps, step)
 	}
 	ev := record(run, Event{
 		Kind: jv1.RunEventKind_RUN_EVENT_KIND_CREATED, Time: s.Now, Actor: s.Actor, Message: s.Reason, Trigger: s.Trigger, Owner: s.Owner,

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -11,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/runbooks"
 )
 
 // ErrIllegal says that an event can't happen in the state of the run. It is a fault of the caller, or the run was
@@ -27,15 +29,18 @@ const (
 )
 
 // Fold applies events to a run and returns the next record and the events as they are stored. The run given is not
-// changed. ErrIllegal names the first event that can't happen; nothing is applied then.
-func Fold(run *jv1.Run, events ...Event) (*jv1.Run, []*jv1.RunEvent, error) {
+// changed. The tree is that of the run's runbook revisions; the end of a run needs none. ErrIllegal names the first event
+// that can't happen; nothing is applied then.
+//
+// A run waits for a human exactly while each of its open branches does, or while it is held as a whole.
+func Fold(run *jv1.Run, tree *runbooks.Tree, events ...Event) (*jv1.Run, []*jv1.RunEvent, error) {
 	next := proto.CloneOf(run)
 	stored := make([]*jv1.RunEvent, 0, len(events))
 	for _, ev := range events {
 		if !Allowed(next.GetState(), ev.Kind) {
 			return nil, nil, fmt.Errorf("%v in %v of run %s: %w", ev.Kind, next.GetState(), next.GetName(), ErrIllegal)
 		}
-		if err := apply(next, ev); err != nil {
+		if err := apply(next, tree, ev); err != nil {
 			return nil, nil, err
 		}
 		stored = append(stored, record(next, ev))
@@ -73,35 +78,41 @@ func record(run *jv1.Run, ev Event) *jv1.RunEvent {
 	}
 }
 
-func apply(run *jv1.Run, ev Event) error {
+func apply(run *jv1.Run, tree *runbooks.Tree, ev Event) error {
 	if ev.Step == "" {
-		return applyToRun(run, ev)
+		return applyToRun(run, tree, ev)
 	}
-	step := StepOf(run, ev.Step)
-	if step == nil {
+	if tree == nil {
+		return fmt.Errorf("%v of step %s without the runbook: %w", ev.Kind, ev.Step, ErrIllegal)
+	}
+	i := tree.Index(ev.Step)
+	if i < 0 || i >= len(run.GetSteps()) || run.GetSteps()[i].GetId() != ev.Step {
 		return fmt.Errorf("%v: run %s has no step %s: %w", ev.Kind, run.GetName(), ev.Step, ErrIllegal)
 	}
-	if StepEnded(step.GetState()) && ev.Kind != jv1.RunEventKind_RUN_EVENT_KIND_STEP_COMPENSATED {
-		return fmt.Errorf("%v: step %s of run %s has ended: %w", ev.Kind, ev.Step, run.GetName(), ErrIllegal)
+	m := &mutation{run: run, tree: tree, i: i, step: run.GetSteps()[i], ev: ev}
+	if ev.Kind != jv1.RunEventKind_RUN_EVENT_KIND_STEP_COMPENSATED {
+		if err := m.legal(); err != nil {
+			return err
+		}
 	}
-	return applyToStep(run, step, ev)
+	held := Held(run)
+	if err := m.apply(); err != nil {
+		return err
+	}
+	if !held {
+		settle(run, tree, ev.Time)
+	}
+	return nil
 }
 
-func applyToRun(run *jv1.Run, ev Event) error {
+func applyToRun(run *jv1.Run, tree *runbooks.Tree, ev Event) error {
 	switch ev.Kind {
 	case jv1.RunEventKind_RUN_EVENT_KIND_CLAIMED:
 		run.Owner = ev.Owner
 	case jv1.RunEventKind_RUN_EVENT_KIND_WAITING:
-		wait(run, ev)
-	case jv1.RunEventKind_RUN_EVENT_KIND_RESUMED:
-		if run.GetState() == waiting && run.GetWait() != jv1.RunWait_RUN_WAIT_RESUME {
-			// It takes a wish to pause back; what the run asks stays asked.
-			run.PauseRequested = false
-			return nil
-		}
-		goOn(run, ev.Time)
-	case jv1.RunEventKind_RUN_EVENT_KIND_DECIDED:
-		goOn(run, ev.Time)
+		wait(run, ev.Wait, ev.Message, ev.Time)
+	case jv1.RunEventKind_RUN_EVENT_KIND_DECIDED, jv1.RunEventKind_RUN_EVENT_KIND_RESUMED:
+		return release(run, tree, ev)
 	case jv1.RunEventKind_RUN_EVENT_KIND_ESCALATED:
 	case jv1.RunEventKind_RUN_EVENT_KIND_PAUSE_REQUESTED:
 		run.PauseRequested = true
@@ -114,9 +125,11 @@ func applyToRun(run *jv1.Run, ev Event) error {
 		run.AttachedTriggers = append(run.AttachedTriggers, ev.Trigger)
 	case jv1.RunEventKind_RUN_EVENT_KIND_COMPENSATING:
 		goOn(run, ev.Time)
+		run.PauseRequested = false
 		run.State = compensating
 		run.EndState = ev.State
 		run.Outcome = bounded(ev.Message, maxError)
+		closeSteps(run, ev, func(s *jv1.StepRun) bool { return s.GetState() != jv1.StepState_STEP_STATE_PENDING })
 	case jv1.RunEventKind_RUN_EVENT_KIND_ENDED:
 		return end(run, ev)
 	default:
@@ -125,150 +138,103 @@ func applyToRun(run *jv1.Run, ev Event) error {
 	return nil
 }
 
-func applyToStep(run *jv1.Run, step *jv1.StepRun, ev Event) error {
-	if ev.Kind == jv1.RunEventKind_RUN_EVENT_KIND_STEP_SLOW {
-		step.Slow = true // nothing else of it changes
-		return nil
+// release lets a run go on that waits as a whole. Resuming one that asks something takes a wish to pause back, and leaves
+// what it asks.
+func release(run *jv1.Run, tree *runbooks.Tree, ev Event) error {
+	if tree == nil {
+		return fmt.Errorf("%v without the runbook: %w", ev.Kind, ErrIllegal)
 	}
-	if step.GetStartTime() == nil {
-		step.StartTime = timestamppb.New(ev.Time)
-	}
-	if !ev.Deadline.IsZero() {
-		step.Deadline = timestamppb.New(ev.Deadline)
-	}
-	step.WakeTime = nil
-	if !ev.Wake.IsZero() {
-		step.WakeTime = timestamppb.New(ev.Wake)
-	}
-	mergeOutput(step, ev.Output)
-	if ev.Undo != nil {
-		step.Undo = ev.Undo
-	}
-	switch ev.Kind {
-	case jv1.RunEventKind_RUN_EVENT_KIND_INTENT:
-		step.State = jv1.StepState_STEP_STATE_RUNNING
-		step.AttemptCount++
-		step.Attempts = append(step.Attempts, &jv1.Attempt{
-			Id: ev.AttemptID, IdempotencyKey: ev.Key, StartTime: timestamppb.New(ev.Time),
-			State: jv1.AttemptState_ATTEMPT_STATE_INTENT,
-		})
-		if n := len(step.Attempts); n > maxAttempts {
-			step.Attempts = step.Attempts[n-maxAttempts:]
+	if ev.Kind == jv1.RunEventKind_RUN_EVENT_KIND_RESUMED {
+		asks := run.GetState() == waiting && run.GetWait() != jv1.RunWait_RUN_WAIT_RESUME
+		run.PauseRequested = false
+		if asks {
+			return nil
 		}
-	case jv1.RunEventKind_RUN_EVENT_KIND_STEP_WAITING:
-		step.State = jv1.StepState_STEP_STATE_RUNNING
-	case jv1.RunEventKind_RUN_EVENT_KIND_WAITING:
-		step.State = jv1.StepState_STEP_STATE_WAITING
-		if ev.Wait == jv1.RunWait_RUN_WAIT_RESUME {
-			// The step failed: so did its call, whose outcome must not be taken for unknown later.
-			closeAttempt(step, ev, jv1.AttemptState_ATTEMPT_STATE_FAILED)
-		}
-		wait(run, ev)
-	case jv1.RunEventKind_RUN_EVENT_KIND_DECIDED:
-		step.Decisions = append(step.Decisions, ev.Decision)
-		goOn(run, ev.Time)
-		step.State = jv1.StepState_STEP_STATE_RUNNING
-	case jv1.RunEventKind_RUN_EVENT_KIND_RESUMED:
-		goOn(run, ev.Time)
-		again(step, ev.Time)
-	case jv1.RunEventKind_RUN_EVENT_KIND_CANDIDATE_FAILED:
-		step.Tried = append(step.Tried, ev.Candidate)
-	case jv1.RunEventKind_RUN_EVENT_KIND_CONDITION_CHANGED, jv1.RunEventKind_RUN_EVENT_KIND_ESCALATED:
-	case jv1.RunEventKind_RUN_EVENT_KIND_ATTEMPT_FAILED:
-		step.State = jv1.StepState_STEP_STATE_RETRYING
-		closeAttempt(step, ev, jv1.AttemptState_ATTEMPT_STATE_FAILED)
-	case jv1.RunEventKind_RUN_EVENT_KIND_OUTCOME_UNKNOWN:
-		step.State = jv1.StepState_STEP_STATE_OUTCOME_UNKNOWN
-		closeAttempt(step, ev, jv1.AttemptState_ATTEMPT_STATE_UNKNOWN)
-		ev.Wait = jv1.RunWait_RUN_WAIT_OUTCOME_UNKNOWN
-		wait(run, ev)
-	default:
-		return endStep(run, step, ev)
+	} else if !Held(run) {
+		return fmt.Errorf("%v: run %s asks nothing: %w", ev.Kind, run.GetName(), ErrIllegal)
 	}
+	settle(run, tree, ev.Time)
 	return nil
 }
 
-// again begins a step anew that a human resumes: it has its time once more, and what it gave up is tried once more. Its
-// attempts, and what it replaced, stay.
-func again(step *jv1.StepRun, now time.Time) {
-	step.State = jv1.StepState_STEP_STATE_RUNNING
-	step.Error = ""
-	step.StartTime, step.Deadline, step.Held, step.Slow = timestamppb.New(now), nil, nil, false
-	step.Output, step.Tried, step.Decisions = nil, nil, nil
-}
-
-func endStep(run *jv1.Run, step *jv1.StepRun, ev Event) error {
-	attempt := jv1.AttemptState_ATTEMPT_STATE_SUCCEEDED
-	switch ev.Kind {
-	case jv1.RunEventKind_RUN_EVENT_KIND_STEP_SUCCEEDED:
-		step.State = jv1.StepState_STEP_STATE_SUCCEEDED
-		step.Error = ""
-		if ev.Restored && run.GetRestoredTime() == nil {
-			run.RestoredTime = timestamppb.New(ev.Time)
-		}
-	case jv1.RunEventKind_RUN_EVENT_KIND_STEP_FAILED:
-		step.State = jv1.StepState_STEP_STATE_FAILED
-		attempt = jv1.AttemptState_ATTEMPT_STATE_FAILED
-	case jv1.RunEventKind_RUN_EVENT_KIND_STEP_SKIPPED:
-		step.State = jv1.StepState_STEP_STATE_SKIPPED
-	case jv1.RunEventKind_RUN_EVENT_KIND_STEP_COMPENSATED:
-		step.State = jv1.StepState_STEP_STATE_COMPENSATED
-	default:
-		return fmt.Errorf("%v is not an event of a step: %w", ev.Kind, ErrIllegal)
+// wait makes the run wait for a human. What it waits for may change without its wait beginning anew.
+func wait(run *jv1.Run, what jv1.RunWait, text string, now time.Time) {
+	if run.GetState() != waiting {
+		run.WaitSince = timestamppb.New(now)
 	}
-	goOn(run, ev.Time)
-	closeAttempt(step, ev, attempt)
-	step.EndTime = timestamppb.New(ev.Time)
-	return nil
+	run.State, run.Wait, run.WaitText = waiting, what, bounded(text, maxError)
 }
 
-func closeAttempt(step *jv1.StepRun, ev Event, state jv1.AttemptState) {
-	step.Error = bounded(ev.Error, maxError)
-	a := LastAttempt(step)
-	if a.GetState() != jv1.AttemptState_ATTEMPT_STATE_INTENT && a.GetState() != jv1.AttemptState_ATTEMPT_STATE_UNKNOWN {
+// settle finds out whether the run waits for a human: each of its open branches does.
+func settle(run *jv1.Run, tree *runbooks.Tree, now time.Time) {
+	if run.GetState() != running && run.GetState() != waiting {
 		return
 	}
-	a.State = state
-	a.Error = bounded(ev.Error, maxError)
-	a.Result = bounded(ev.Message, maxError)
-	a.EndTime = timestamppb.New(ev.Time)
-}
-
-// wait makes the run wait for a human. A reminder of the same wait leaves its beginning.
-func wait(run *jv1.Run, ev Event) {
-	if run.GetState() != waiting {
-		run.WaitSince = timestamppb.New(ev.Time)
+	steps := Waiting(run)
+	if len(steps) > 0 && !acts(run, tree) {
+		text := steps[0].GetWaitText()
+		if text == "" {
+			text = run.GetWaitText()
+		}
+		wait(run, WaitOf(run, steps[0]), text, now)
+		if run.GetWait() == jv1.RunWait_RUN_WAIT_RESUME {
+			run.PauseRequested = false // it is held as it is
+		}
+		return
 	}
-	run.State = waiting
-	run.Wait = ev.Wait
-	run.WaitText = bounded(ev.Message, maxError)
-	run.PauseRequested = false
+	goOn(run, now)
 }
 
-// goOn ends a wait and moves the run's deadline by the time it took: a run is not failed for the time a human needed.
+// acts tells whether there is anything to be done with a run besides waiting for humans, its own end in time left aside.
+func acts(run *jv1.Run, tree *runbooks.Tree) bool {
+	free := &jv1.Run{State: running, Steps: run.GetSteps()}
+	return slices.ContainsFunc(Next(free, tree, time.Time{}), func(d Decision) bool { return d.Action != Await })
+}
+
+// goOn ends a wait and moves the deadlines of the run, and of the steps around others, by the time it took: nothing fails
+// for the time a human needed.
 func goOn(run *jv1.Run, now time.Time) {
 	if run.GetState() != waiting {
-		run.PauseRequested = false
 		return
 	}
 	if waited := now.Sub(run.GetWaitSince().AsTime()); waited > 0 {
-		if run.GetDeadline() != nil {
-			run.Deadline = timestamppb.New(run.GetDeadline().AsTime().Add(waited))
+		later := func(t *timestamppb.Timestamp) *timestamppb.Timestamp {
+			if t == nil {
+				return nil
+			}
+			return timestamppb.New(t.AsTime().Add(waited))
 		}
-		hold(run, waited)
+		run.Deadline = later(run.GetDeadline())
+		for _, s := range run.GetSteps() {
+			if runbooks.IsContainer(s.GetKind()) && !StepEnded(s.GetState()) {
+				s.Deadline = later(s.GetDeadline())
+			}
+			if s.GetStartTime() != nil && !StepEnded(s.GetState()) {
+				s.Held = durationpb.New(s.GetHeld().AsDuration() + waited) // it is not the step's time
+			}
+		}
 	}
-	run.State = running
-	run.Wait = jv1.RunWait_RUN_WAIT_UNSPECIFIED
-	run.WaitText = ""
-	run.WaitSince = nil
+	run.State, run.Wait, run.WaitText, run.WaitSince = running, jv1.RunWait_RUN_WAIT_UNSPECIFIED, "", nil
 }
 
-// hold counts the time a run waited for a human to the steps that were under way: it is not theirs.
-func hold(run *jv1.Run, waited time.Duration) {
+// closeSteps cancels the steps that are open and fit. Of a call whose outcome is not known, or not yet, the step says so.
+func closeSteps(run *jv1.Run, ev Event, fits func(*jv1.StepRun) bool) {
 	for _, s := range run.GetSteps() {
-		if s.GetStartTime() != nil && !StepEnded(s.GetState()) {
-			s.Held = durationpb.New(s.GetHeld().AsDuration() + waited)
+		switch {
+		case StepEnded(s.GetState()) || s.GetState() == jv1.StepState_STEP_STATE_OUTCOME_UNKNOWN || !fits(s):
+			continue
+		case InFlight(s):
+			s.State = jv1.StepState_STEP_STATE_OUTCOME_UNKNOWN
+			a := LastAttempt(s)
+			a.State, a.Error = jv1.AttemptState_ATTEMPT_STATE_UNKNOWN, "the run went on before it was known what became of the call"
+			a.EndTime = timestamppb.New(ev.Time)
+		default:
+			s.State = jv1.StepState_STEP_STATE_CANCELED
+			if s.GetStartTime() != nil {
+				s.EndTime, s.EndEvent = timestamppb.New(ev.Time), run.GetLastEvent()+1
+			}
 		}
+		s.WakeTime, s.Wait, s.WaitText = nil, jv1.RunWait_RUN_WAIT_UNSPECIFIED, ""
 	}
 }
 
@@ -276,12 +242,7 @@ func end(run *jv1.Run, ev Event) error {
 	if !Ended(ev.State) {
 		return fmt.Errorf("a run can't end %v: %w", ev.State, ErrIllegal)
 	}
-	for _, s := range run.GetSteps() {
-		if !StepEnded(s.GetState()) && s.GetState() != jv1.StepState_STEP_STATE_OUTCOME_UNKNOWN {
-			s.State = jv1.StepState_STEP_STATE_CANCELED
-			s.WakeTime = nil
-		}
-	}
+	closeSteps(run, ev, func(*jv1.StepRun) bool { return true })
 	run.State = ev.State
 	run.EndTime = timestamppb.New(ev.Time)
 	run.Outcome = bounded(ev.Message, maxError)

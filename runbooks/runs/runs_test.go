@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/runbooks"
 	"github.com/jurymast/jurymast/runbooks/runs"
 )
 
@@ -31,9 +32,25 @@ func plan(edit ...func(*jv1.Runbook)) *jv1.Runbook {
 	return p
 }
 
+// tree lays a plan out that runs no other.
+func tree(t interface{ Fatal(...any) }, p *jv1.Runbook, others ...*jv1.Runbook) *runbooks.Tree {
+	laid, err := runbooks.Expand(p, func(name string) *jv1.Runbook {
+		for _, o := range others {
+			if o.GetName() == name {
+				return o
+			}
+		}
+		return nil
+	}, "chat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return laid
+}
+
 func begin(t testing.TB, p *jv1.Runbook) *jv1.Run {
 	t.Helper()
-	run, ev := runs.New(runs.Start{Name: "r-1", Plan: p, Service: "chat", Reason: "test", Actor: "ana", Now: t0})
+	run, ev := runs.New(runs.Start{Name: "r-1", Tree: tree(t, p), Service: "chat", Reason: "test", Actor: "ana", Now: t0})
 	if ev.GetSequence() != 1 || ev.GetKind() != jv1.RunEventKind_RUN_EVENT_KIND_CREATED || run.GetLastEvent() != 1 {
 		t.Fatalf("first event %v of %v", ev, run)
 	}
@@ -44,9 +61,9 @@ func ev(kind jv1.RunEventKind, step string, after time.Duration) runs.Event {
 	return runs.Event{Kind: kind, Step: step, Time: t0.Add(after), Message: "m", Error: "e"}
 }
 
-func fold(t testing.TB, run *jv1.Run, events ...runs.Event) *jv1.Run {
+func fold(t testing.TB, laid *runbooks.Tree, run *jv1.Run, events ...runs.Event) *jv1.Run {
 	t.Helper()
-	next, stored, err := runs.Fold(run, events...)
+	next, stored, err := runs.Fold(run, laid, events...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +130,7 @@ func TestNextFollowsThePlan(t *testing.T) {
 		},
 		{
 			name: "pause holds the run", events: []runs.Event{ev(pauseEv, "", 1)},
-			want: runs.Decision{Action: runs.Hold, Index: 0, Reason: "a human asked to pause"},
+			want: runs.Decision{Action: runs.Hold, Index: -1, Reason: "a human asked to pause"},
 		},
 		{
 			name: "pause lets a call under way end", events: []runs.Event{
@@ -131,8 +148,8 @@ func TestNextFollowsThePlan(t *testing.T) {
 			if tc.edit != nil {
 				tc.edit(p)
 			}
-			run := fold(t, begin(t, p), tc.events...)
-			if got := runs.Next(run, p, t0.Add(tc.at)); got != tc.want {
+			run := fold(t, tree(t, p), begin(t, p), tc.events...)
+			if got := runs.Next(run, tree(t, p), t0.Add(tc.at)); len(got) != 1 || got[0] != tc.want {
 				t.Errorf("Next = %+v, want %+v", got, tc.want)
 			}
 		})
@@ -145,15 +162,15 @@ func TestCompensationWalksBackAndEndsAsItWasToEnd(t *testing.T) {
 	a.Undo, b.Undo = &jv1.Undo{Provider: "a"}, &jv1.Undo{Provider: "b"}
 	compensate := ev(jv1.RunEventKind_RUN_EVENT_KIND_COMPENSATING, "", 3)
 	compensate.State = jv1.RunState_RUN_STATE_FAILED
-	run := fold(t, begin(t, p), a, b, compensate)
+	run := fold(t, tree(t, p), begin(t, p), a, b, compensate)
 	for _, want := range []int{1, 0} {
-		d := runs.Next(run, p, t0)
+		d := runs.Next(run, tree(t, p), t0)[0]
 		if d.Action != runs.Undo || d.Index != want {
 			t.Fatalf("Next = %+v, want to undo step %d", d, want)
 		}
-		run = fold(t, run, ev(jv1.RunEventKind_RUN_EVENT_KIND_STEP_COMPENSATED, run.GetSteps()[want].GetId(), 4))
+		run = fold(t, tree(t, p), run, ev(jv1.RunEventKind_RUN_EVENT_KIND_STEP_COMPENSATED, run.GetSteps()[want].GetId(), 4))
 	}
-	if d := runs.Next(run, p, t0); d.Action != runs.End || d.State != jv1.RunState_RUN_STATE_FAILED {
+	if d := runs.Next(run, tree(t, p), t0)[0]; d.Action != runs.End || d.State != jv1.RunState_RUN_STATE_FAILED {
 		t.Errorf("Next = %+v, want to end FAILED", d)
 	}
 }
@@ -164,13 +181,13 @@ func TestTheDeadlineMovesByTheTimeAHumanNeeded(t *testing.T) {
 	before := run.GetDeadline().AsTime()
 	w := ev(jv1.RunEventKind_RUN_EVENT_KIND_WAITING, "", time.Hour)
 	w.Wait = jv1.RunWait_RUN_WAIT_APPROVAL
-	run = fold(t, run, w)
-	if d := runs.Next(run, p, t0.Add(100*time.Hour)); d.Action != runs.Await {
+	run = fold(t, tree(t, p), run, w)
+	if d := runs.Next(run, tree(t, p), t0.Add(100*time.Hour))[0]; d.Action != runs.Await {
 		t.Fatalf("a run that waits for a human is overdue: %+v", d)
 	}
 	reminder := w
 	reminder.Time = t0.Add(2 * time.Hour)
-	run = fold(t, run, reminder, ev(jv1.RunEventKind_RUN_EVENT_KIND_DECIDED, "", 31*time.Hour))
+	run = fold(t, tree(t, p), run, reminder, ev(jv1.RunEventKind_RUN_EVENT_KIND_DECIDED, "", 31*time.Hour))
 	if got := run.GetDeadline().AsTime().Sub(before); got != 30*time.Hour {
 		t.Errorf("the deadline moved by %v, want 30h", got)
 	}
@@ -193,7 +210,7 @@ func TestFoldRefusesWhatCantHappen(t *testing.T) {
 		"undoing outside compensation":  {ev(jv1.RunEventKind_RUN_EVENT_KIND_STEP_COMPENSATED, "switch", 1)},
 	} {
 		run := begin(t, p)
-		if _, _, err := runs.Fold(run, events...); !errors.Is(err, runs.ErrIllegal) {
+		if _, _, err := runs.Fold(run, tree(t, p), events...); !errors.Is(err, runs.ErrIllegal) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -205,7 +222,7 @@ func TestAttemptsKeepTheirKeyAndTheLastTen(t *testing.T) {
 	for i := range 14 {
 		in := ev(intent, "call", time.Duration(i))
 		in.AttemptID, in.Key = string(rune('a'+i)), "r-1.call"
-		run = fold(t, run, in, ev(jv1.RunEventKind_RUN_EVENT_KIND_ATTEMPT_FAILED, "call", time.Duration(i)))
+		run = fold(t, tree(t, p), run, in, ev(jv1.RunEventKind_RUN_EVENT_KIND_ATTEMPT_FAILED, "call", time.Duration(i)))
 	}
 	s := runs.StepOf(run, "call")
 	if len(s.GetAttempts()) != 10 || s.GetAttemptCount() != 14 || s.GetAttempts()[9].GetId() != "n" {
@@ -222,12 +239,13 @@ func TestAttemptsKeepTheirKeyAndTheLastTen(t *testing.T) {
 }
 
 func TestTextsInTheRecordAreBounded(t *testing.T) {
-	run := begin(t, plan())
+	p := plan()
+	run := begin(t, p)
 	huge := ev(succeeded, "call", 1)
 	huge.Message = strings.Repeat("é", 1<<20)
 	huge.Error = huge.Message
 	huge.Output = map[string]string{"result": huge.Message}
-	run = fold(t, run, huge)
+	run = fold(t, tree(t, p), run, huge)
 	if n := proto.Size(run); n > 16<<10 {
 		t.Errorf("the record has %d bytes", n)
 	}
@@ -245,7 +263,8 @@ func TestFoldProperties(t *testing.T) {
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		p := plan()
-		run, _ := runs.New(runs.Start{Name: "r", Plan: p, Service: "chat", Now: t0})
+		laid := tree(t, p)
+		run, _ := runs.New(runs.Start{Name: "r", Tree: laid, Service: "chat", Now: t0})
 		n := rapid.IntRange(1, 40).Draw(t, "events")
 		for i := range n {
 			e := runs.Event{
@@ -254,7 +273,7 @@ func TestFoldProperties(t *testing.T) {
 				State: jv1.RunState(rapid.IntRange(0, 7).Draw(t, "state")), Decision: &jv1.Decision{Actor: "ana", Approved: true},
 			}
 			before := proto.CloneOf(run)
-			next, stored, err := runs.Fold(run, e)
+			next, stored, err := runs.Fold(run, laid, e)
 			if !proto.Equal(run, before) {
 				t.Fatalf("Fold changed its argument by %v", e.Kind)
 			}
@@ -267,13 +286,15 @@ func TestFoldProperties(t *testing.T) {
 			if runs.Ended(run.GetState()) {
 				t.Fatalf("an ended run took %v", e.Kind)
 			}
-			again, _, err := runs.Fold(run, e)
+			again, _, err := runs.Fold(run, laid, e)
 			if err != nil || !proto.Equal(again, next) {
 				t.Fatalf("the same event gave another record")
 			}
 			run = next
-			if d := runs.Next(run, p, t0); d.Action == runs.Advance && runs.StepEnded(run.GetSteps()[d.Index].GetState()) {
-				t.Fatalf("advance a step that has ended: %v", run)
+			for _, d := range runs.Next(run, laid, t0) {
+				if d.Action == runs.Advance && runs.StepEnded(run.GetSteps()[d.Index].GetState()) {
+					t.Fatalf("advance a step that has ended: %v", run)
+				}
 			}
 		}
 	})

@@ -36,6 +36,8 @@ const (
 	LiveRun Guard = "live_run"
 	// NoRunbook: no runbook starts on it.
 	NoRunbook Guard = "no_runbook"
+	// RunbookBroken: a runbook that the runbook runs was removed, or no longer fits.
+	RunbookBroken Guard = "runbook_broken"
 	// NotActive: the runbook starts for the active provider and this one is not.
 	NotActive Guard = "provider_not_active"
 	// Parameters: what the trigger gives is not what the runbook's parameters must be.

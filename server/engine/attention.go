@@ -19,13 +19,15 @@ func (t *turn) await(i int) (again bool, err error) {
 			return false, t.end(jv1.RunState_RUN_STATE_CANCELED, gone.Error())
 		}
 	}
-	if i >= 0 && t.run.GetWait() == jv1.RunWait_RUN_WAIT_APPROVAL && t.run.GetSteps()[i].GetState() == jv1.StepState_STEP_STATE_WAITING {
+	if i >= 0 && runs.WaitOf(t.run, t.run.GetSteps()[i]) == jv1.RunWait_RUN_WAIT_APPROVAL {
 		in := t.input(i)
 		if kind, ok := t.e.o.Kinds.Kind(in.At.GetKind()); ok {
-			return t.follow(kind.Advance(in))
+			return t.follow(i, kind.Advance(in))
 		}
 	}
-	t.then = thenWait
+	if t.run.GetState() != jv1.RunState_RUN_STATE_WAITING {
+		return false, nil // other branches act
+	}
 	return false, t.attend()
 }
 
@@ -41,7 +43,7 @@ func (t *turn) attend() error {
 // that it is written once whoever writes it.
 func (t *turn) remind() (time.Time, error) {
 	in := &steps.Input{
-		Run: t.run, At: &jv1.StepRun{}, Step: &jv1.Step{}, Plan: t.plan, Desk: t.desk, Owner: t.owner,
+		Run: t.run, At: &jv1.StepRun{}, Step: &jv1.Step{}, Plan: t.plan, Tree: t.tree, Desk: t.desk, Owner: t.owner,
 	}
 	since, now := t.run.GetWaitSince().AsTime(), t.desk.Now
 	n := nth(since, now, steps.Reminder)

@@ -24,11 +24,12 @@ const (
 	running   = jv1.RunState_RUN_STATE_RUNNING
 )
 
-func want(t *testing.T, run *jv1.Run, state jv1.RunState) {
+func want(t *testing.T, run *jv1.Run, state jv1.RunState) *jv1.Run {
 	t.Helper()
 	if run.GetState() != state {
 		t.Fatalf("run is %v, want %v: %s; steps %v", run.GetState(), state, run.GetOutcome(), run.GetSteps())
 	}
+	return run
 }
 
 func start(t *testing.T, r *rig, runbook string) *jv1.Run {

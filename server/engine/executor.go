@@ -7,6 +7,7 @@ import (
 	"time"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/runbooks"
 	"github.com/jurymast/jurymast/runbooks/runs"
 	"github.com/jurymast/jurymast/server/continuity"
 	"github.com/jurymast/jurymast/server/store"
@@ -30,8 +31,21 @@ type executor struct {
 	wake    chan struct{}
 
 	rev     int64 // of the record as this executor wrote or read it last
-	results chan runs.Event
-	stop    context.CancelFunc // of the call under way; nil without one
+	tree    *runbooks.Tree
+	calls   map[string]*flight // under way, by step
+	results chan result
+}
+
+// flight is an outside call that is under way.
+type flight struct {
+	stop    context.CancelFunc
+	stopped bool // because what its step is part of is over
+}
+
+// result is what became of an outside call.
+type result struct {
+	step string
+	ev   runs.Event
 }
 
 // create commits the transaction that creates the run of a turn and begins its executor. Until that is done nobody here
@@ -72,7 +86,7 @@ func (e *Engine) execute(ctx context.Context, s *store.Session, run *jv1.Run, re
 	}
 	x := &executor{
 		e: e, session: s, name: run.GetName(), service: run.GetService(), rev: rev,
-		wake: make(chan struct{}, 1), results: make(chan runs.Event, 1),
+		wake: make(chan struct{}, 1), calls: map[string]*flight{}, results: make(chan result),
 	}
 	e.executors[x.name] = x
 	e.group.Add(1)
@@ -86,15 +100,14 @@ func (e *Engine) execute(ctx context.Context, s *store.Session, run *jv1.Run, re
 	go func() {
 		defer e.group.Done()
 		defer e.metrics.live.Dec()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel() // of the calls under way, too: nobody takes their results any more
 		x.loop(ctx, first)
 		e.mu.Lock()
 		if e.executors[x.name] == x {
 			delete(e.executors, x.name)
 		}
 		e.mu.Unlock()
-		if x.stop != nil {
-			x.stop()
-		}
 	}()
 }
 
@@ -122,41 +135,59 @@ func (x *executor) loop(ctx context.Context, t *turn) {
 			}
 			pending, breath = nil, minBreath
 		}
-		switch t.then {
-		case thenEnd:
+		if t.then == thenEnd {
 			x.e.ended(t.run)
 			return
-		case thenMore:
-			t = nil
-			continue
-		case thenCall:
-			x.begin(ctx, t)
-		case thenWait:
 		}
-		pending = x.await(ctx, t)
+		x.carry(ctx, t)
+		if t.then == thenWait {
+			pending = x.await(ctx, t)
+		}
 		t = nil
 	}
 }
 
-// begin makes the outside call in the background.
-func (x *executor) begin(ctx context.Context, t *turn) {
-	ctx, x.stop = context.WithCancel(ctx)
-	call := t.call
+// carry begins the outside calls of a turn that is stored, and stops those that are over.
+func (x *executor) carry(ctx context.Context, t *turn) {
+	for _, c := range t.calls {
+		x.begin(ctx, c)
+	}
+	for _, step := range t.stops {
+		if f := x.calls[step]; f != nil {
+			f.stopped = true
+			f.stop()
+		}
+	}
+}
+
+// begin makes an outside call in the background. Its result is taken unless the executor ends before.
+func (x *executor) begin(ctx context.Context, c call) {
+	calling, stop := context.WithCancel(ctx)
+	x.calls[c.step] = &flight{stop: stop}
 	x.e.spawn(func() {
+		defer stop()
 		select {
 		case x.e.calls <- struct{}{}:
 			defer func() { <-x.e.calls }()
+		case <-calling.Done():
+		}
+		ev := c.make(calling)
+		select {
+		case x.results <- result{step: c.step, ev: ev}:
 		case <-ctx.Done():
 		}
-		x.results <- call(ctx)
 	})
 }
 
-// await waits until there is a reason to take the next turn, and returns what happened meanwhile. While a call is
-// under way only its end, or a human's wish to cancel, is a reason.
+// await waits until there is a reason to take the next turn, and returns what happened meanwhile. Where every branch is in
+// a call only the end of one, or a human's wish to cancel, is a reason.
 func (x *executor) await(ctx context.Context, t *turn) []runs.Event {
 	var timer <-chan time.Time
-	if at := earliest(t.until, deadlineOf(t.run)); !at.IsZero() && x.stop == nil {
+	at := t.until
+	if len(t.stops) == 0 { // else the run's time may be up, and only the calls are waited for
+		at = earliest(at, deadlineOf(t.run))
+	}
+	if !at.IsZero() {
 		tm := time.NewTimer(max(0, at.Sub(x.e.o.Now())))
 		defer tm.Stop()
 		timer = tm.C
@@ -165,25 +196,63 @@ func (x *executor) await(ctx context.Context, t *turn) []runs.Event {
 		select {
 		case <-ctx.Done():
 			return nil
-		case ev := <-x.results:
-			x.stop()
-			x.stop = nil
+		case r := <-x.results:
 			if ctx.Err() != nil {
 				return nil
 			}
-			ev.Time = x.e.o.Now()
-			return []runs.Event{ev}
+			return x.landed(r)
 		case <-timer:
 			return nil
 		case <-x.wake:
-			if x.stop == nil {
+			if len(x.calls) == 0 || !x.onlyCalls(t) || x.cancelRequested() {
 				return nil
-			}
-			if x.cancelRequested() {
-				x.stop()
 			}
 		}
 	}
+}
+
+// onlyCalls tells whether every branch of the run was in a call after the turn, so that no change but the end of one of
+// them matters.
+func (x *executor) onlyCalls(t *turn) bool {
+	for _, d := range runs.Next(t.run, t.tree, t.desk.Now) {
+		if d.Index < 0 || x.calls[t.tree.Nodes[d.Index].ID] == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// landed takes the result of a call, and of all others that have ended by now.
+func (x *executor) landed(r result) []runs.Event {
+	var out []runs.Event
+	for {
+		f := x.calls[r.step]
+		delete(x.calls, r.step)
+		r.ev.Time = x.e.o.Now()
+		if f.stopped {
+			r.ev = overcome(r.ev)
+		}
+		out = append(out, r.ev)
+		select {
+		case r = <-x.results:
+		default:
+			return out
+		}
+	}
+}
+
+// overcome is the result of a call that was stopped because what its step is part of is over: it has not failed. What was
+// carried out, and what nobody knows, stays so.
+func overcome(ev runs.Event) runs.Event {
+	switch ev.Kind {
+	case jv1.RunEventKind_RUN_EVENT_KIND_ATTEMPT_FAILED, jv1.RunEventKind_RUN_EVENT_KIND_STEP_FAILED,
+		jv1.RunEventKind_RUN_EVENT_KIND_WAITING:
+		return runs.Event{
+			Kind: jv1.RunEventKind_RUN_EVENT_KIND_STEP_CANCELED, Step: ev.Step, Time: ev.Time, Error: ev.Error,
+			Message: "stopped during its call: what it is part of is over",
+		}
+	}
+	return ev
 }
 
 // deadlineOf is when a run that acts fails; the zero time while it waits for a human.
@@ -238,14 +307,21 @@ func (x *executor) decide(pending []runs.Event) (t *turn, txn store.Txn, err err
 	e := x.e
 	e.o.Store.Read(func(v store.View) {
 		rec := store.Get[*jv1.Run](v, store.RunKey(x.name))
-		plan := store.Get[*jv1.Runbook](v, store.RunbookRevisionKey(rec.Msg.GetRunbook(), rec.Msg.GetRunbookVersion())).Msg
-		if rec.Msg == nil || runs.Ended(rec.Msg.GetState()) || plan == nil {
+		if rec.Msg == nil || runs.Ended(rec.Msg.GetState()) {
 			return
 		}
-		now := e.o.Now()
+		if x.tree == nil {
+			if x.tree = treeOf(v, rec.Msg); x.tree == nil {
+				e.log.Error("the revisions a run was created from can't be read; it is left as it is", "run", x.name)
+				return
+			}
+		}
 		mine := ownerOf(x.session)
 		compares := []store.Compare{x.session.Fence(), store.Unchanged(rec.Key, rec.Mod)}
-		turn := &turn{e: e, desk: continuity.Open(v, rec.Msg.GetService(), now), plan: plan, owner: mine, run: rec.Msg}
+		turn := &turn{
+			e: e, desk: continuity.Open(v, rec.Msg.GetService(), e.o.Now()), tree: x.tree, plan: x.tree.Plan(), owner: mine,
+			calling: map[string]bool{}, run: rec.Msg,
+		}
 		if !owns(x.session, rec.Msg.GetOwner()) {
 			if ownerLives(v, rec.Msg.GetOwner()) {
 				return
@@ -254,21 +330,14 @@ func (x *executor) decide(pending []runs.Event) (t *turn, txn store.Txn, err err
 				Key: rec.Msg.GetOwner().GetSession(), Field: store.CreateRevision, Relation: store.NotEqual, Revision: rec.Msg.GetOwner().GetToken(),
 			})
 			err = turn.fold(runs.Event{
-				Kind: jv1.RunEventKind_RUN_EVENT_KIND_CLAIMED, Time: now, Owner: mine, Message: "taken over from a session that is gone",
+				Kind: jv1.RunEventKind_RUN_EVENT_KIND_CLAIMED, Time: turn.desk.Now, Owner: mine, Message: "taken over from a session that is gone",
 			})
 			pending = nil
 		}
-		for _, ev := range pending {
-			if err == nil {
-				err = turn.fold(ev)
-			}
+		for step := range x.calls {
+			turn.calling[step] = true
 		}
-		if errors.Is(err, runs.ErrIllegal) {
-			// The run was changed under the call; what came back can't be told to it any more. Decide on what is there.
-			e.log.Warn("result of a call came too late", "run", x.name, "error", err)
-			err, turn.run, turn.events = nil, rec.Msg, nil
-		}
-		if err == nil {
+		if err = errors.Join(err, x.tell(turn, pending)); err == nil {
 			err = turn.take()
 		}
 		if err != nil {
@@ -281,6 +350,22 @@ func (x *executor) decide(pending []runs.Event) (t *turn, txn store.Txn, err err
 		}
 	})
 	return t, txn, err
+}
+
+// tell folds the results of calls. Where the run was changed under a call, what came back can't be told to it any more;
+// it is decided on what is there.
+func (x *executor) tell(t *turn, results []runs.Event) error {
+	for _, ev := range results {
+		err := t.fold(ev)
+		if errors.Is(err, runs.ErrIllegal) {
+			x.e.log.Warn("result of a call came too late", "run", x.name, "step", ev.Step, "error", err)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // pause waits a little, longer each time, or until ctx ends.

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/runbooks"
 	"github.com/jurymast/jurymast/runbooks/runs"
 	"github.com/jurymast/jurymast/server/audit"
 	"github.com/jurymast/jurymast/server/continuity"
@@ -20,7 +23,7 @@ import (
 // ended by the one that adopts it. A run that has ended already is returned as it is.
 func (e *Engine) Cancel(ctx context.Context, req *jv1.CancelRunRequest) (*jv1.Run, error) {
 	return e.steer(ctx, steering{name: req.GetName(), revision: req.GetExpectedRevision(), reason: req.GetReason(), endedIsFine: true},
-		func(run *jv1.Run, _ *jv1.Runbook, now time.Time, actor string) (runs.Event, error) {
+		func(run *jv1.Run, _ *runbooks.Tree, now time.Time, actor string) (runs.Event, error) {
 			if run.GetCancelRequested() || run.GetState() == jv1.RunState_RUN_STATE_COMPENSATING {
 				return runs.Event{}, nil
 			}
@@ -35,7 +38,7 @@ func (e *Engine) Cancel(ctx context.Context, req *jv1.CancelRunRequest) (*jv1.Ru
 // waits to be resumed.
 func (e *Engine) Pause(ctx context.Context, req *jv1.PauseRunRequest) (*jv1.Run, error) {
 	return e.steer(ctx, steering{name: req.GetName(), revision: req.GetExpectedRevision(), reason: req.GetReason()},
-		func(run *jv1.Run, _ *jv1.Runbook, now time.Time, actor string) (runs.Event, error) {
+		func(run *jv1.Run, _ *runbooks.Tree, now time.Time, actor string) (runs.Event, error) {
 			switch {
 			case run.GetPauseRequested() || run.GetWait() == jv1.RunWait_RUN_WAIT_RESUME:
 				return runs.Event{}, nil
@@ -52,24 +55,52 @@ func (e *Engine) Pause(ctx context.Context, req *jv1.PauseRunRequest) (*jv1.Run,
 // outcome: then the request must say what became of it.
 func (e *Engine) Resume(ctx context.Context, req *jv1.ResumeRunRequest) (*jv1.Run, error) {
 	return e.steer(ctx, steering{name: req.GetName(), revision: req.GetExpectedRevision(), reason: req.GetReason()},
-		func(run *jv1.Run, plan *jv1.Runbook, now time.Time, actor string) (runs.Event, error) {
+		func(run *jv1.Run, tree *runbooks.Tree, now time.Time, actor string) (runs.Event, error) {
 			ev := runs.Event{Kind: jv1.RunEventKind_RUN_EVENT_KIND_RESUMED, Time: now, Actor: actor, Message: req.GetReason()}
-			i := runs.Current(run, plan)
-			switch run.GetWait() {
-			case jv1.RunWait_RUN_WAIT_RESUME:
-				if i >= 0 && run.GetSteps()[i].GetState() == jv1.StepState_STEP_STATE_WAITING {
-					ev.Step = run.GetSteps()[i].GetId()
-				}
+			step, err := waiting(run, req.GetStep(), "to be resumed", jv1.RunWait_RUN_WAIT_RESUME, jv1.RunWait_RUN_WAIT_OUTCOME_UNKNOWN)
+			switch {
+			case req.GetStep() == "" && req.GetOutcome() == 0 && (runs.Held(run) && run.GetWait() == jv1.RunWait_RUN_WAIT_RESUME ||
+				step == nil && run.GetPauseRequested()):
 				return ev, nil
-			case jv1.RunWait_RUN_WAIT_OUTCOME_UNKNOWN:
-				ev.Step = run.GetSteps()[i].GetId()
+			case err != nil:
+				return ev, err
+			}
+			ev.Step = step.GetId()
+			if runs.WaitOf(run, step) == jv1.RunWait_RUN_WAIT_OUTCOME_UNKNOWN {
 				return outcome(ev, req.GetOutcome())
 			}
-			if run.GetPauseRequested() {
-				return ev, nil
-			}
-			return ev, fmt.Errorf("run %s does not wait to be resumed (%v %v): %w", run.GetName(), run.GetState(), run.GetWait(), ErrNotPossible)
+			return ev, nil
 		})
+}
+
+// waiting returns the step of that id, or the only one if none is given, that waits for one of what is listed.
+func waiting(run *jv1.Run, id, what string, waits ...jv1.RunWait) (*jv1.StepRun, error) {
+	var fit []*jv1.StepRun
+	for _, s := range runs.Waiting(run) {
+		if slices.Contains(waits, runs.WaitOf(run, s)) && (id == "" || s.GetId() == id) {
+			fit = append(fit, s)
+		}
+	}
+	return only(run, fit, id, "waits "+what)
+}
+
+// only returns the one step of a list. what says what they have in common.
+func only(run *jv1.Run, fit []*jv1.StepRun, id, what string) (*jv1.StepRun, error) {
+	switch {
+	case len(fit) == 1:
+		return fit[0], nil
+	case len(fit) > 1:
+		ids := make([]string, 0, len(fit))
+		for _, s := range fit {
+			ids = append(ids, s.GetId())
+		}
+		return nil, fmt.Errorf("more than one step of run %s %s, say which: %s: %w", run.GetName(), what, strings.Join(ids, ", "), ErrInvalid)
+	case id != "" && runs.StepOf(run, id) == nil:
+		return nil, fmt.Errorf("run %s has no step %s: %w", run.GetName(), id, ErrInvalid)
+	case id != "":
+		return nil, fmt.Errorf("step %s of run %s is %v, not one that %s: %w", id, run.GetName(), runs.StepOf(run, id).GetState(), what, ErrNotPossible)
+	}
+	return nil, fmt.Errorf("run %s (%v %v) has no step that %s: %w", run.GetName(), run.GetState(), run.GetWait(), what, ErrNotPossible)
 }
 
 // outcome turns what a human found out about a call into the event it is.
@@ -90,9 +121,12 @@ func outcome(ev runs.Event, d jv1.OutcomeDecision) (runs.Event, error) {
 // Decide answers what a run asks.
 func (e *Engine) Decide(ctx context.Context, req *jv1.DecideRunRequest) (*jv1.Run, error) {
 	return e.steer(ctx, steering{name: req.GetName(), revision: req.GetExpectedRevision(), reason: req.GetComment()},
-		func(run *jv1.Run, plan *jv1.Runbook, now time.Time, actor string) (runs.Event, error) {
-			if run.GetWait() != jv1.RunWait_RUN_WAIT_APPROVAL {
-				return runs.Event{}, fmt.Errorf("run %s asks nothing (%v %v): %w", run.GetName(), run.GetState(), run.GetWait(), ErrNotPossible)
+		func(run *jv1.Run, tree *runbooks.Tree, now time.Time, actor string) (runs.Event, error) {
+			// A proposal asks for the run as a whole, before any of its steps.
+			whole := req.GetStep() == "" && runs.Held(run) && run.GetWait() == jv1.RunWait_RUN_WAIT_APPROVAL
+			step, err := waiting(run, req.GetStep(), "for an answer", jv1.RunWait_RUN_WAIT_APPROVAL)
+			if err != nil && !whole {
+				return runs.Event{}, err
 			}
 			word := "approved"
 			if !req.GetApprove() {
@@ -102,10 +136,10 @@ func (e *Engine) Decide(ctx context.Context, req *jv1.DecideRunRequest) (*jv1.Ru
 				Kind: jv1.RunEventKind_RUN_EVENT_KIND_DECIDED, Time: now, Actor: actor, Message: word + ": " + req.GetComment(),
 				Decision: &jv1.Decision{Actor: actor, Approved: req.GetApprove(), Comment: req.GetComment(), Time: timestamppb.New(now)},
 			}
-			i := runs.Current(run, plan)
-			if i >= 0 && run.GetSteps()[i].GetState() == jv1.StepState_STEP_STATE_WAITING {
-				ev.Step = run.GetSteps()[i].GetId()
-				return ev, mayDecide(run, plan.GetSteps()[i].GetApproval(), run.GetSteps()[i], audit.From(ctx), req.GetApprove())
+			if !whole {
+				ev.Step = step.GetId()
+				spec := tree.Nodes[tree.Index(step.GetId())].Step.GetApproval()
+				return ev, mayDecide(run, spec, step, audit.From(ctx), req.GetApprove())
 			}
 			if !req.GetApprove() {
 				ev.Kind, ev.Message = jv1.RunEventKind_RUN_EVENT_KIND_CANCEL_REQUESTED, "rejected by "+actor+": "+req.GetComment()
@@ -124,7 +158,7 @@ type steering struct {
 
 // steer folds one event into a run by compare-and-set, whoever owns it. An empty event changes nothing.
 func (e *Engine) steer(ctx context.Context, s steering,
-	decide func(run *jv1.Run, plan *jv1.Runbook, now time.Time, actor string) (runs.Event, error),
+	decide func(run *jv1.Run, tree *runbooks.Tree, now time.Time, actor string) (runs.Event, error),
 ) (*jv1.Run, error) {
 	actor := audit.From(ctx).Principal
 	for range maxTries {
@@ -171,11 +205,11 @@ func (e *Engine) steerArchived(ctx context.Context, s steering, notFound error) 
 }
 
 func (e *Engine) steered(ctx context.Context, v store.View, s steering, actor string,
-	decide func(*jv1.Run, *jv1.Runbook, time.Time, string) (runs.Event, error),
+	decide func(*jv1.Run, *runbooks.Tree, time.Time, string) (runs.Event, error),
 ) (*jv1.Run, store.Txn, error) {
 	var txn store.Txn
 	rec := store.Get[*jv1.Run](v, store.RunKey(s.name))
-	plan := store.Get[*jv1.Runbook](v, store.RunbookRevisionKey(rec.Msg.GetRunbook(), rec.Msg.GetRunbookVersion())).Msg
+	tree := treeOf(v, rec.Msg)
 	switch {
 	case rec.Msg == nil:
 		return nil, txn, fmt.Errorf("run %s: %w", s.name, ErrNotFound)
@@ -185,18 +219,18 @@ func (e *Engine) steered(ctx context.Context, v store.View, s steering, actor st
 		return stamped(rec), txn, nil
 	case runs.Ended(rec.Msg.GetState()):
 		return nil, txn, fmt.Errorf("run %s has ended %v: %w", s.name, rec.Msg.GetState(), ErrNotPossible)
-	case plan == nil:
-		return nil, txn, fmt.Errorf("version %d of runbook %s: %w", rec.Msg.GetRunbookVersion(), rec.Msg.GetRunbook(), ErrNotFound)
+	case tree == nil:
+		return nil, txn, fmt.Errorf("version %d of runbook %s, or of one that it runs: %w", rec.Msg.GetRunbookVersion(), rec.Msg.GetRunbook(), ErrNotFound)
 	}
 	now := e.o.Now()
-	ev, err := decide(rec.Msg, plan, now, actor)
+	ev, err := decide(rec.Msg, tree, now, actor)
 	if err != nil {
 		return nil, txn, err
 	}
 	if ev.Kind == jv1.RunEventKind_RUN_EVENT_KIND_UNSPECIFIED {
 		return stamped(rec), txn, nil
 	}
-	next, events, err := runs.Fold(rec.Msg, ev)
+	next, events, err := runs.Fold(rec.Msg, tree, ev)
 	if err != nil {
 		return nil, txn, fmt.Errorf("%w: %w", ErrNotPossible, err)
 	}

@@ -16,7 +16,7 @@ import (
 // the judgement is wrong or the next provider about to be overrun, and people should look. It is told once for each slot
 // that must come free, however many services wait for it.
 func tellLimited(v store.View, owner *jv1.Owner, t *jv1.Trigger, plan *jv1.Runbook, r *continuity.Refusal, now *timestamppb.Timestamp) (txn store.Txn) {
-	for _, channel := range steps.Channels(plan) {
+	for _, channel := range steps.Channels(present(v, plan, t.GetService())) {
 		id := fmt.Sprintf("switch-limit-%d.%s", r.Again.Unix(), channel)
 		key := store.OutboxKey(id)
 		if store.Get[*jv1.Notification](v, key).Msg != nil {

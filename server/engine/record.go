@@ -7,6 +7,7 @@ import (
 
 	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/runbooks"
 	"github.com/jurymast/jurymast/server/continuity"
 	"github.com/jurymast/jurymast/server/store"
 )
@@ -29,6 +30,37 @@ func putRun(txn *store.Txn, run *jv1.Run, events []*jv1.RunEvent, now time.Time)
 		var stored jv1.Run
 		return value != nil && store.Open(value, &stored) == nil && stored.GetCommitId() == id
 	}
+}
+
+// treeOf lays out what a run was created from: the pinned revisions of its runbook and of those that it runs. It is nil
+// when a revision is not there, or not of a shape this version knows.
+func treeOf(v store.View, run *jv1.Run) *runbooks.Tree {
+	revision := func(name string, version int64) *jv1.Runbook {
+		return store.Get[*jv1.Runbook](v, store.RunbookRevisionKey(name, version)).Msg
+	}
+	plan := revision(run.GetRunbook(), run.GetRunbookVersion())
+	if plan == nil {
+		return nil
+	}
+	tree, err := runbooks.Expand(plan, func(name string) *jv1.Runbook {
+		version, pinned := run.GetIncluded()[name]
+		if !pinned {
+			return nil
+		}
+		return revision(name, version)
+	}, run.GetService())
+	if err != nil || len(tree.Nodes) != len(run.GetSteps()) {
+		return nil
+	}
+	return tree
+}
+
+// present lays a runbook out with those that it runs as they are stored now, as far as that goes.
+func present(v store.View, plan *jv1.Runbook, service string) *runbooks.Tree {
+	tree, _ := runbooks.Expand(plan, func(name string) *jv1.Runbook {
+		return store.Get[*jv1.Runbook](v, store.RunbookKey(name)).Msg
+	}, service)
+	return tree
 }
 
 // ownerOf returns the owner record of a session.

@@ -11,6 +11,7 @@ import (
 
 	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/runbooks"
 	"github.com/jurymast/jurymast/runbooks/runs"
 	"github.com/jurymast/jurymast/server/audit"
 	"github.com/jurymast/jurymast/server/continuity"
@@ -142,8 +143,12 @@ func (s *start) lock() (superseded *jv1.Run, v verdict, done bool) {
 func (s *start) create(level jv1.AutomationLevel, superseded *jv1.Run) (verdict, error) {
 	now, owner := s.desk.Now, ownerOf(s.session)
 	name := store.NewID("r", now)
+	tree, refusal := s.layOut()
+	if refusal != nil {
+		return blocked(refusal), nil
+	}
 	begin := runs.Start{
-		Name: name, Plan: s.plan.Msg, Service: s.desk.Name(), Mode: s.mode, Parameters: s.parameters(),
+		Name: name, Tree: tree, Service: s.desk.Name(), Mode: s.mode, Parameters: s.parameters(),
 		Trigger: s.trigger.GetName(), Provider: s.trigger.GetProvider(), Generation: s.trigger.GetGeneration(),
 		Reason: s.reason, Actor: s.actor, Owner: owner, Now: now,
 	}
@@ -151,7 +156,7 @@ func (s *start) create(level jv1.AutomationLevel, superseded *jv1.Run) (verdict,
 		begin.Onset = o.AsTime()
 	}
 	run, created := runs.New(begin)
-	t := &turn{e: s.e, desk: s.desk, plan: s.plan.Msg, owner: owner, run: run, events: []*jv1.RunEvent{created}}
+	t := &turn{e: s.e, desk: s.desk, tree: tree, plan: s.plan.Msg, owner: owner, run: run, events: []*jv1.RunEvent{created}}
 	txn := store.Txn{If: []store.Compare{
 		s.session.Fence(), store.Absent(store.RunKey(name)), store.Unchanged(s.plan.Key, s.plan.Mod),
 	}}
@@ -187,6 +192,18 @@ func (s *start) create(level jv1.AutomationLevel, superseded *jv1.Run) (verdict,
 	return verdict{outcome: jv1.OutcomeState_OUTCOME_STATE_STARTED, run: name, turn: t, txn: txn}, nil
 }
 
+// layOut lays the runbook out with those that it runs, as they are stored now; they are compared, so that the run begins
+// with these versions or not at all.
+func (s *start) layOut() (*runbooks.Tree, *continuity.Refusal) {
+	tree, err := runbooks.Expand(s.plan.Msg, func(name string) *jv1.Runbook {
+		return continuity.Read[*jv1.Runbook](s.desk, store.RunbookKey(name)).Msg
+	}, s.desk.Name())
+	if err != nil {
+		return nil, continuity.Refuse(continuity.RunbookBroken, "%s can't run as it stands: %v", s.plan.Msg.GetName(), err)
+	}
+	return tree, nil
+}
+
 // settleLock drops the lock again when the first turn ended the run: a key may be written once in a transaction.
 func (s *start) settleLock(t *turn) {
 	if isLive(t.run) && runs.Ended(t.run.GetState()) {
@@ -201,12 +218,12 @@ const maxAsked = 32
 func (s *start) propose(t *turn) error {
 	text := fmt.Sprintf("start %s for %s? %s", s.plan.Msg.GetName(), s.desk.Name(), s.reason)
 	in := &steps.Input{
-		Run: t.run, At: &jv1.StepRun{}, Step: &jv1.Step{}, Plan: t.plan, Desk: t.desk, Owner: t.owner,
+		Run: t.run, At: &jv1.StepRun{}, Step: &jv1.Step{}, Plan: t.plan, Tree: t.tree, Desk: t.desk, Owner: t.owner,
 	}
 	ev := runs.Event{
 		Kind: jv1.RunEventKind_RUN_EVENT_KIND_WAITING, Time: s.desk.Now, Wait: jv1.RunWait_RUN_WAIT_APPROVAL, Message: text,
 	}
-	channels := steps.Channels(t.plan)
+	channels := steps.Channels(t.tree)
 	if len(channels) > maxAsked {
 		channels = channels[:maxAsked] // the reminders tell all of them
 	}
@@ -221,7 +238,7 @@ func (s *start) propose(t *turn) error {
 
 // supersede ends a run that waits for a human in the transaction that creates the next one.
 func (s *start) supersede(txn *store.Txn, other *jv1.Run, by string) error {
-	next, events, err := runs.Fold(other, runs.Event{
+	next, events, err := runs.Fold(other, nil, runs.Event{
 		Kind: jv1.RunEventKind_RUN_EVENT_KIND_ENDED, Time: s.desk.Now, State: jv1.RunState_RUN_STATE_SUPERSEDED,
 		Message: "run " + by + " of " + s.plan.Msg.GetName() + " needed the service while this one waited for a human",
 	})

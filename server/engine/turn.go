@@ -6,6 +6,7 @@ import (
 	"time"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/runbooks"
 	"github.com/jurymast/jurymast/runbooks/runs"
 	"github.com/jurymast/jurymast/server/continuity"
 	"github.com/jurymast/jurymast/server/steps"
@@ -20,35 +21,44 @@ const (
 )
 
 // turn is what is done with a run in one transaction, and what follows it. It begins with a record, folds what
-// happened and what is decided, and stops at the first wait, outside call or end.
+// happened and what is decided, and goes on until each branch of the run waits, is in an outside call, or has ended.
 type turn struct {
 	e     *Engine
 	desk  *continuity.Workspace
-	plan  *jv1.Runbook
+	tree  *runbooks.Tree
+	plan  *jv1.Runbook // the tree's
 	owner *jv1.Owner
+	// calling are the steps whose outside calls are under way here.
+	calling map[string]bool
 
 	run    *jv1.Run
 	events []*jv1.RunEvent
 	then   then
 	until  time.Time
-	call   func(context.Context) runs.Event
 	// held is the guard that the turn stopped at; nil: none.
-	held *continuity.Refusal
+	held  *continuity.Refusal
+	calls []call   // to be begun
+	stops []string // steps whose calls are to be stopped
+}
+
+// call is an outside call of a step, whose intent the turn stores.
+type call struct {
+	step string
+	make func(context.Context) runs.Event
 }
 
 // then is what follows a turn.
 type then uint8
 
 const (
-	thenWait then = iota // for a change, or until a time
-	thenCall             // make the outside call
+	thenWait then = iota // for a change, the end of a call, or until a time
 	thenMore             // take the next turn at once
 	thenEnd              // the run has ended
 )
 
 // fold applies events to the turn's record.
 func (t *turn) fold(events ...runs.Event) error {
-	next, stored, err := runs.Fold(t.run, events...)
+	next, stored, err := runs.Fold(t.run, t.tree, events...)
 	if err != nil {
 		return err
 	}
@@ -57,15 +67,15 @@ func (t *turn) fold(events ...runs.Event) error {
 	return nil
 }
 
-// take decides until there is something to wait for.
+// take decides until there is nothing more to do now in any branch.
 func (t *turn) take() error {
+	settled := map[int]bool{} // branches that wait, by the index of the step
 	for {
 		if _, ops := t.desk.Txn(); len(ops) > maxTurnOps || len(t.events) > maxTurnEvents {
 			t.then = thenMore
 			return nil
 		}
-		d := runs.Next(t.run, t.plan, t.desk.Now)
-		again, err := t.act(d)
+		again, err := t.round(settled)
 		if err != nil {
 			return fmt.Errorf("run %s: %w", t.run.GetName(), err)
 		}
@@ -75,12 +85,41 @@ func (t *turn) take() error {
 	}
 }
 
+// round carries the decisions about the branches out up to the first that changes the record, and tells whether one did.
+func (t *turn) round(settled map[int]bool) (again bool, err error) {
+	decisions := runs.Next(t.run, t.tree, t.desk.Now)
+	if len(decisions) == 0 {
+		t.then = thenEnd
+	}
+	for _, d := range decisions {
+		if settled[d.Index] {
+			continue
+		}
+		again, err := t.act(d)
+		if again || err != nil || t.then == thenEnd {
+			return again, err
+		}
+		settled[d.Index] = true
+	}
+	t.until = earliest(t.until, t.timeout())
+	return false, nil
+}
+
+// timeout is when the next step that is made of steps has used its time up; the zero time while the run waits for a human,
+// which counts against none.
+func (t *turn) timeout() (next time.Time) {
+	for _, s := range t.run.GetSteps() {
+		if at := s.GetDeadline().AsTime(); s.GetDeadline() != nil && at.After(t.desk.Now) && runbooks.IsContainer(s.GetKind()) &&
+			!runs.StepEnded(s.GetState()) && t.run.GetState() == jv1.RunState_RUN_STATE_RUNNING {
+			next = earliest(next, at)
+		}
+	}
+	return next
+}
+
 // act carries a decision out and tells whether to decide again.
 func (t *turn) act(d runs.Decision) (again bool, err error) {
 	switch d.Action {
-	case runs.Nothing:
-		t.then = thenEnd
-		return false, nil
 	case runs.End:
 		t.then = thenEnd
 		return false, t.end(d.State, d.Reason)
@@ -96,9 +135,22 @@ func (t *turn) act(d runs.Decision) (again bool, err error) {
 		})
 	case runs.Await:
 		return t.await(d.Index)
+	case runs.Stop:
+		return t.stop(d.Index)
+	case runs.Cancel:
+		return true, t.fold(t.event(d.Index, jv1.RunEventKind_RUN_EVENT_KIND_STEP_CANCELED, "stopped: what it is part of is over"))
+	case runs.Complete:
+		return true, t.fold(t.event(d.Index, jv1.RunEventKind_RUN_EVENT_KIND_STEP_SUCCEEDED, "the steps inside are done"))
+	case runs.Fail:
+		return true, t.fold(t.input(d.Index).Failure(d.Reason))
 	default:
 		return t.advance(d.Index)
 	}
+}
+
+// event is one of the step at i.
+func (t *turn) event(i int, kind jv1.RunEventKind, text string) runs.Event {
+	return runs.Event{Kind: kind, Step: t.tree.Nodes[i].ID, Time: t.desk.Now, Message: text}
 }
 
 // end closes the run, and with it what it held: the lock of its service, and the cooldown it leaves behind.
@@ -128,7 +180,7 @@ func (t *turn) cause() *continuity.Refusal {
 // untouched tells whether nothing was done yet: no step has begun, or the first waits for leave to switch.
 func (t *turn) untouched() bool {
 	for _, s := range t.run.GetSteps() {
-		if s.GetStartTime() != nil && !idle(s) {
+		if s.GetStartTime() != nil && !idle(s) && !runbooks.IsContainer(s.GetKind()) {
 			return false
 		}
 	}
@@ -143,14 +195,17 @@ func idle(s *jv1.StepRun) bool {
 
 func (t *turn) input(i int) *steps.Input {
 	return &steps.Input{
-		Run: t.run, At: t.run.GetSteps()[i], Step: t.plan.GetSteps()[i], Plan: t.plan, Desk: t.desk, Owner: t.owner,
-		Conditions: &t.e.conditions,
+		Run: t.run, At: t.run.GetSteps()[i], Step: t.tree.Nodes[i].Step, Plan: t.plan, Tree: t.tree, Node: i, Desk: t.desk,
+		Owner: t.owner, Conditions: &t.e.conditions,
 	}
 }
 
-// advance lets the step's kind decide.
+// advance lets the step's kind decide. A step whose call is under way here has nothing to decide.
 func (t *turn) advance(i int) (again bool, err error) {
 	in := t.input(i)
+	if t.calling[in.At.GetId()] {
+		return false, nil
+	}
 	if t.untouched() {
 		if gone := t.cause(); gone != nil {
 			t.then = thenEnd
@@ -162,15 +217,40 @@ func (t *turn) advance(i int) (again bool, err error) {
 			return true, t.fold(ev)
 		}
 	}
+	if runbooks.IsContainer(in.At.GetKind()) {
+		return true, t.fold(in.Enter())
+	}
 	kind, ok := t.e.o.Kinds.Kind(in.At.GetKind())
 	if !ok {
 		return true, t.fold(stepFailed(in, "this version does not know steps of kind "+in.At.GetKind()))
 	}
-	return t.follow(kind.Advance(in))
+	return t.follow(i, kind.Advance(in))
 }
 
-// follow folds a move and says what comes after it.
-func (t *turn) follow(m steps.Move) (again bool, err error) {
+// stop has the call of a step stopped: what it is part of is over. A call that an executor before this one made can't be
+// stopped any more; where it must not be made again a human says what became of it, and where the receiver can be asked
+// it is.
+func (t *turn) stop(i int) (again bool, err error) {
+	in := t.input(i)
+	if t.calling[in.At.GetId()] {
+		t.stops = append(t.stops, in.At.GetId())
+		return false, nil
+	}
+	if kind, ok := t.e.o.Kinds.Kind(in.At.GetKind()); ok {
+		m := kind.Advance(in)
+		asks := m.Then == steps.Call && m.Event.Kind == jv1.RunEventKind_RUN_EVENT_KIND_UNSPECIFIED &&
+			in.Step.GetHttpRequest().GetRepeat() == jv1.Repeatability_REPEATABILITY_CHECKABLE
+		if asks || m.Event.Kind == jv1.RunEventKind_RUN_EVENT_KIND_OUTCOME_UNKNOWN {
+			return t.follow(i, m)
+		}
+	}
+	ev := t.event(i, jv1.RunEventKind_RUN_EVENT_KIND_STEP_CANCELED, "stopped while its call may have been under way: what it is part of is over")
+	ev.Error = "its executor was lost"
+	return true, t.fold(ev)
+}
+
+// follow folds a move of the step at i and says what comes after it.
+func (t *turn) follow(i int, m steps.Move) (again bool, err error) {
 	if m.Event.Kind != jv1.RunEventKind_RUN_EVENT_KIND_UNSPECIFIED {
 		if err := t.fold(m.Event); err != nil {
 			return false, err
@@ -180,9 +260,12 @@ func (t *turn) follow(m steps.Move) (again bool, err error) {
 	case steps.Again:
 		return true, nil
 	case steps.Call:
-		t.then, t.call = thenCall, m.Call
+		t.calls = append(t.calls, call{step: t.tree.Nodes[i].ID, make: m.Call})
 	default:
-		t.then, t.until, t.held = thenWait, m.Until, m.Held
+		t.until = earliest(t.until, m.Until)
+		if m.Held != nil {
+			t.held = m.Held
+		}
 		if t.run.GetState() == jv1.RunState_RUN_STATE_WAITING {
 			return false, t.attend()
 		}

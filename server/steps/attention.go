@@ -69,7 +69,7 @@ func untold(in *Input, l letter) (due []string, more bool) {
 // pause, or the outcome of a call is not known. Approvals tell their own channels, and who paused a run knows.
 func Attention(in *Input) (more bool) {
 	l := waitLetter(in, fmt.Sprintf("attention-%d", in.Run.GetWaitSince().GetSeconds()))
-	l.channels, l.question = Channels(in.Plan), in.Run.GetWaitText()
+	l.channels, l.question = Channels(in.Tree), in.Run.GetWaitText()
 	_, more = askOnce(in, l)
 	return more
 }
@@ -80,7 +80,7 @@ func Attention(in *Input) (more bool) {
 func Remind(in *Input, n int64) (more bool) {
 	// The run may have waited before: the beginning of the wait tells its reminders from those of then.
 	l := waitLetter(in, fmt.Sprintf("reminder-%d-%d", in.Run.GetWaitSince().GetSeconds(), n))
-	l.channels = slices.DeleteFunc(Channels(in.Plan), func(c string) bool {
+	l.channels = slices.DeleteFunc(Channels(in.Tree), func(c string) bool {
 		return slices.Contains(in.Plan.GetEscalation().GetChannels(), c)
 	})
 	l.question = "still waiting since " + since(in) + ": " + in.Run.GetWaitText()
@@ -109,7 +109,7 @@ func since(in *Input) string { return in.Run.GetWaitSince().AsTime().UTC().Forma
 // Slow tells the channels of the runbook that a step takes longer than it should, in words; once, as its record says so
 // from then on.
 func Slow(in *Input, text string) error {
-	if in.DryRun() || len(Channels(in.Plan)) == 0 {
+	if in.DryRun() || len(Channels(in.Tree)) == 0 {
 		return nil
 	}
 	t, err := message.ForStep(&jv1.NotifyStep{
@@ -120,7 +120,7 @@ func Slow(in *Input, text string) error {
 	if err != nil {
 		return fmt.Errorf("message of a slow step: %w", err)
 	}
-	l := letter{id: in.At.GetId() + "-slow", step: in.At.GetId(), channels: Channels(in.Plan), template: t, question: text}
+	l := letter{id: in.At.GetId() + "-slow", step: in.At.GetId(), channels: Channels(in.Tree), template: t, question: text}
 	l.channels, _ = untold(in, l)
 	return post(in, l)
 }

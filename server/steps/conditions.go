@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/jurymast/jurymast/runbooks"
 	"github.com/jurymast/jurymast/runbooks/expr"
 )
 
@@ -35,13 +34,14 @@ func (c *Conditions) holds(in *Input, src string) (bool, error) {
 }
 
 func (c *Conditions) compile(in *Input, src string) (*expr.Condition, error) {
-	key := fmt.Sprintf("%s/%d/%s", in.Run.GetRunbook(), in.Run.GetRunbookVersion(), src)
+	plan := in.Frame().Plan
+	key := fmt.Sprintf("%s/%d/%s", plan.GetName(), plan.GetVersion(), src)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if cond, ok := c.compiled[key]; ok {
 		return cond, nil
 	}
-	cond, err := expr.Compile(src, runbooks.Scope(in.Plan, in.Plan.GetSteps()))
+	cond, err := expr.Compile(src, in.Tree.Scope(in.Node))
 	if err != nil {
 		return nil, err
 	}

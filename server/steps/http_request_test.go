@@ -10,6 +10,7 @@ import (
 	"time"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/runbooks"
 	"github.com/jurymast/jurymast/runbooks/runs"
 	"github.com/jurymast/jurymast/server/continuity"
 	"github.com/jurymast/jurymast/server/steps"
@@ -33,13 +34,23 @@ func input(t *testing.T, step *jv1.Step, edit ...func(*jv1.Run)) (*steps.Input, 
 	t.Cleanup(st.Close)
 	step.Id = "call"
 	plan := &jv1.Runbook{Name: "book", Version: 1, Services: []string{"chat"}, Steps: []*jv1.Step{step}}
+	tree, err := runbooks.Expand(plan, func(string) *jv1.Runbook { return nil }, "chat")
+	if err != nil {
+		t.Fatal(err)
+	}
 	run, _ := runs.New(runs.Start{
-		Name: "r-1", Plan: plan, Service: "chat", Reason: "test", Actor: "ana", Now: time.Now(), Parameters: map[string]string{"who": "x y"},
+		Name: "r-1", Tree: tree, Service: "chat", Reason: "test", Actor: "ana", Now: time.Now(), Parameters: map[string]string{"who": "x y"},
 	})
 	for _, f := range edit {
 		f(run)
 	}
-	in := &steps.Input{Run: run, At: run.GetSteps()[0], Step: step, Plan: plan, Conditions: &steps.Conditions{}}
+	for _, further := range run.GetSteps()[1:] {
+		plan.Steps = append(plan.Steps, &jv1.Step{Id: further.GetId()})
+	}
+	if tree, err = runbooks.Expand(plan, func(string) *jv1.Runbook { return nil }, "chat"); err != nil {
+		t.Fatal(err)
+	}
+	in := &steps.Input{Run: run, At: run.GetSteps()[0], Step: step, Tree: tree, Conditions: &steps.Conditions{}}
 	return in, func(f func(*steps.Input)) {
 		st.Read(func(v store.View) {
 			in.Desk = continuity.Open(v, "chat", time.Now())

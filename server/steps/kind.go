@@ -6,6 +6,7 @@ import (
 	"time"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/runbooks"
 	"github.com/jurymast/jurymast/runbooks/expr"
 	"github.com/jurymast/jurymast/runbooks/runs"
 	"github.com/jurymast/jurymast/server/continuity"
@@ -29,6 +30,9 @@ type Input struct {
 	Step *jv1.Step
 	// Plan is the runbook revision the run was created from.
 	Plan *jv1.Runbook
+	// Tree is that revision with those that it runs, Node the index of the step in it.
+	Tree *runbooks.Tree
+	Node int
 	// Desk is the workspace of the run's service; its Now is the time to decide by.
 	Desk *continuity.Workspace
 	// Owner is the session that executes the run.
@@ -36,6 +40,12 @@ type Input struct {
 	// Conditions keeps compiled conditions.
 	Conditions *Conditions
 }
+
+// Frame is the runbook the step stands in: its conditions and templates see that one's steps and parameters alone.
+func (in *Input) Frame() runbooks.Frame { return in.Tree.FrameOf(in.Node) }
+
+// Params are the parameters that the step sees.
+func (in *Input) Params() map[string]string { return runs.Parameters(in.Run, in.Tree, in.Node) }
 
 // Then is what follows a move.
 type Then uint8
@@ -69,13 +79,14 @@ func (in *Input) Facts() expr.Facts {
 	f := expr.Facts{
 		Phase: w.Phase(), Service: w.Name(), Provider: in.Run.GetProvider(), Active: w.Active(), Preferred: w.Preferred(),
 		Queueing: w.State().GetQueueing(), Health: map[string]jv1.HealthState{},
-		Params: in.Run.GetParameters(), Steps: map[string]expr.StepFacts{},
+		Params: in.Params(), Steps: map[string]expr.StepFacts{},
 	}
 	for _, p := range w.Service.Msg.GetProviders() {
 		f.Health[p.GetName()] = w.Health(p.GetName()).Msg.GetState()
 	}
-	for _, s := range in.Run.GetSteps() {
-		f.Steps[s.GetId()] = expr.StepFacts{
+	for _, i := range in.Frame().Nodes {
+		s := in.Run.GetSteps()[i]
+		f.Steps[in.Tree.Nodes[i].Step.GetId()] = expr.StepFacts{
 			Succeeded: s.GetState() == jv1.StepState_STEP_STATE_SUCCEEDED,
 			Failed:    s.GetState() == jv1.StepState_STEP_STATE_FAILED,
 			Skipped:   s.GetState() == jv1.StepState_STEP_STATE_SKIPPED,

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/runbooks"
 	"github.com/jurymast/jurymast/runbooks/expr"
 	"github.com/jurymast/jurymast/runbooks/message"
 	"github.com/jurymast/jurymast/runbooks/runs"
@@ -40,12 +41,12 @@ func (notifyStep) Advance(in *Input) Move {
 	return in.done("told %s", strings.Join(spec.GetChannels(), ", "))
 }
 
-// Channels lists the channels a runbook tells, in the order of their names.
-func Channels(plan *jv1.Runbook) []string {
+// Channels lists the channels the steps of a run tell, in the order of their names.
+func Channels(tree *runbooks.Tree) []string {
 	var out []string
-	for _, s := range plan.GetSteps() {
-		out = append(out, s.GetNotify().GetChannels()...)
-		out = append(out, s.GetApproval().GetChannels()...)
+	for _, n := range tree.Nodes {
+		out = append(out, n.Step.GetNotify().GetChannels()...)
+		out = append(out, n.Step.GetApproval().GetChannels()...)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
@@ -95,14 +96,7 @@ func post(in *Input, l letter) error {
 
 // order keeps the messages of one transaction in the order of their steps: the deliverer sends a thread's messages by
 // the time they were written.
-func order(in *Input) time.Duration {
-	for i, s := range in.Run.GetSteps() {
-		if s.GetId() == in.At.GetId() {
-			return time.Duration(i+1) * time.Microsecond
-		}
-	}
-	return 0
-}
+func order(in *Input) time.Duration { return time.Duration(in.Node+1) * time.Microsecond }
 
 // notificationID is stable for one run, message and channel, and so is what a receiver sees of it.
 func notificationID(run *jv1.Run, id, channel string) string {
@@ -123,7 +117,7 @@ func messageData(in *Input) message.Data {
 	d := message.Data{
 		Service: w.Name(), Provider: run.GetProvider(), Active: w.Active(), Previous: w.State().GetPreviousProvider(),
 		Preferred: w.Preferred(), Phase: expr.PhaseName(w.Phase()), Now: w.Now, Reason: run.GetReason(),
-		Run: run.GetName(), Runbook: run.GetRunbook(), Params: run.GetParameters(), Queueing: w.State().GetQueueing(),
+		Run: run.GetName(), Runbook: run.GetRunbook(), Params: in.Params(), Queueing: w.State().GetQueueing(),
 		Drill: run.GetMode() != jv1.RunMode_RUN_MODE_LIVE, Question: run.GetWaitText(),
 	}
 	d.Onset, d.Since, d.Restored = at(run.GetOnset()), at(w.State().GetSince()), at(run.GetRestoredTime())
@@ -134,9 +128,10 @@ func messageData(in *Input) message.Data {
 	for _, s := range trigger.GetEvidence() {
 		d.Evidence = append(d.Evidence, fmt.Sprintf("%s (%s): %s", s.GetSource(), s.GetProvider(), s.GetSummary()))
 	}
-	for _, s := range run.GetSteps() {
+	for _, i := range in.Frame().Nodes {
+		s := run.GetSteps()[i]
 		d.Steps = append(d.Steps, message.Step{
-			ID: s.GetId(), Kind: s.GetKind(), State: strings.ToLower(strings.TrimPrefix(s.GetState().String(), "STEP_STATE_")),
+			ID: in.Tree.Nodes[i].Step.GetId(), Kind: s.GetKind(), State: strings.ToLower(strings.TrimPrefix(s.GetState().String(), "STEP_STATE_")),
 			Summary: summary(w.Name(), s), Error: s.GetError(), Output: s.GetOutput(),
 		})
 		if s.GetState() == jv1.StepState_STEP_STATE_FAILED {

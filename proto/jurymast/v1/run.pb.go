@@ -939,7 +939,9 @@ type StepRun struct {
 	// What the step waits for a human for.
 	Wait RunWait `protobuf:"varint,20,opt,name=wait,proto3,enum=jurymast.v1.RunWait" json:"wait,omitempty"`
 	// How long the run waited for humans while the step was under way. It is not counted when the step is called slow.
-	Held          *durationpb.Duration `protobuf:"bytes,21,opt,name=held,proto3" json:"held,omitempty"`
+	Held *durationpb.Duration `protobuf:"bytes,21,opt,name=held,proto3" json:"held,omitempty"`
+	// Number of the event that ended it: steps are undone in the reverse order of these. Zero: it has not ended.
+	EndEvent      int64 `protobuf:"varint,22,opt,name=end_event,json=endEvent,proto3" json:"end_event,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1119,6 +1121,13 @@ func (x *StepRun) GetHeld() *durationpb.Duration {
 		return x.Held
 	}
 	return nil
+}
+
+func (x *StepRun) GetEndEvent() int64 {
+	if x != nil {
+		return x.EndEvent
+	}
+	return 0
 }
 
 // Undo is what a state step replaced.
@@ -2572,7 +2581,7 @@ const file_jurymast_v1_run_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"7\n" +
 	"\x05Owner\x12\x18\n" +
 	"\asession\x18\x01 \x01(\tR\asession\x12\x14\n" +
-	"\x05token\x18\x02 \x01(\x03R\x05token\"\xa1\a\n" +
+	"\x05token\x18\x02 \x01(\x03R\x05token\"\xbe\a\n" +
 	"\aStepRun\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12,\n" +
@@ -2597,7 +2606,8 @@ const file_jurymast_v1_run_proto_rawDesc = "" +
 	"\x04slow\x18\x12 \x01(\bR\x04slow\x12\x1b\n" +
 	"\twait_text\x18\x13 \x01(\tR\bwaitText\x12(\n" +
 	"\x04wait\x18\x14 \x01(\x0e2\x14.jurymast.v1.RunWaitR\x04wait\x12-\n" +
-	"\x04held\x18\x15 \x01(\v2\x19.google.protobuf.DurationR\x04held\x1a9\n" +
+	"\x04held\x18\x15 \x01(\v2\x19.google.protobuf.DurationR\x04held\x12\x1b\n" +
+	"\tend_event\x18\x16 \x01(\x03R\bendEvent\x1a9\n" +
 	"\vOutputEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"T\n" +
