@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -34,7 +33,7 @@ type process struct {
 	addr string
 	web  string
 	cmd  *exec.Cmd
-	log  bytes.Buffer
+	log  *tail
 	conn *grpc.ClientConn
 }
 
@@ -70,9 +69,9 @@ func newProcess(t *testing.T) *process {
 
 func (p *process) start() {
 	p.t.Helper()
-	p.log.Reset()
+	p.log = &tail{}
 	p.cmd = exec.Command(p.path, "--data-dir", p.dir, "--grpc-listen", p.addr, "--http-listen", p.web)
-	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
+	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
@@ -88,6 +87,28 @@ func (p *process) start() {
 	}
 	p.kill()
 	p.t.Fatalf("the daemon did not come to serve:\n%s", p.log.String())
+}
+
+// tail keeps the end of what is written to it.
+type tail struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (w *tail) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.text = append(w.text, p...)
+	if len(w.text) > 1<<20 {
+		w.text = append([]byte(nil), w.text[len(w.text)-1<<19:]...)
+	}
+	return len(p), nil
+}
+
+func (w *tail) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return string(w.text)
 }
 
 // kill ends the process as a power cut would.

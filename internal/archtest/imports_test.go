@@ -33,6 +33,7 @@ var layers = map[string]int{
 	"server/audit":   3,
 	"server/request": 3,
 
+	"server/archive":    4,
 	"server/auth":       4,
 	"server/continuity": 4,
 	"server/notify":     4,

@@ -18,12 +18,14 @@ const (
 )
 
 // lookUpEnded is [lookUp] for records that move into an archive when they have ended.
-func lookUpEnded[M proto.Message](ctx context.Context, c *common, kind, key, archived, name string) (M, error) {
+func lookUpEnded[M proto.Message](ctx context.Context, c *common, kind, key, name string,
+	archived func(context.Context, *store.Store, string) (store.Record[M], error),
+) (M, error) {
 	m, err := lookUp[M](c, kind, key, name)
 	if err == nil || !isName(name) {
 		return m, err
 	}
-	rec, ferr := store.Fetch[M](ctx, c.store, archived)
+	rec, ferr := archived(ctx, c.store, name)
 	switch {
 	case ferr != nil:
 		return m, ferr
@@ -33,15 +35,18 @@ func lookUpEnded[M proto.Message](ctx context.Context, c *common, kind, key, arc
 	return shown(rec), nil
 }
 
-// family is where records stand before they are archived, and after.
-type family struct{ mirrored, archived string }
+// family is where records stand before they are archived, and after, with how a page of them is read.
+type family[M proto.Message] struct {
+	mirrored, archived string
+	page               func(ctx context.Context, s *store.Store, before string, limit int) ([]store.Record[M], bool, error)
+}
 
 // listEnded lists records of the mirror and of the archive together, against the order of their names. The mirror is read
 // first, so that a record on its way is found in the one or the other.
-func listEnded[M proto.Message](ctx context.Context, c *common, f family, p page, keep func(M) bool) (out listed[M], err error) {
+func listEnded[M proto.Message](ctx context.Context, c *common, f family[M], p page, keep func(M) bool) (out listed[M], err error) {
 	var mirrored listed[M]
 	c.store.Read(func(v store.View) { mirrored = descending(v, f.mirrored, p, keep) })
-	a := &archive[M]{store: c.store, prefix: f.archived, before: p.after, keep: keep}
+	a := &archived[M]{family: f, store: c.store, before: p.after, keep: keep}
 	bytes := 0
 	take := func(r store.Record[M], prefix int) bool { return out.add(r, prefix, p, &bytes) }
 	for _, r := range mirrored.records {
@@ -86,10 +91,10 @@ func listEnded[M proto.Message](ctx context.Context, c *common, f family, p page
 	}
 }
 
-// archive reads archived records against the order of their names, page by page.
-type archive[M proto.Message] struct {
+// archived reads archived records against the order of their names, page by page.
+type archived[M proto.Message] struct {
+	family[M]
 	store  *store.Store
-	prefix string
 	before string // the name below which the next page begins; empty: at the end
 	keep   func(M) bool
 
@@ -99,32 +104,28 @@ type archive[M proto.Message] struct {
 }
 
 // exhausted tells whether so much was read that the caller should come again.
-func (a *archive[M]) exhausted() bool {
+func (a *archived[M]) exhausted() bool {
 	return !a.over && a.pages >= maxArchivePages && len(a.buffer) == 0
 }
 
 // peek returns the next record that is asked for; ok is false at the end, and when a is exhausted.
-func (a *archive[M]) peek(ctx context.Context) (rec store.Record[M], ok bool, err error) {
+func (a *archived[M]) peek(ctx context.Context) (rec store.Record[M], ok bool, err error) {
 	for len(a.buffer) == 0 {
 		if a.over || a.exhausted() {
 			return rec, false, nil
 		}
-		before := ""
-		if a.before != "" {
-			before = a.prefix + a.before
-		}
-		page, more, err := store.ScanDescending[M](ctx, a.store, a.prefix, before, archivePage)
+		page, more, err := a.page(ctx, a.store, a.before, archivePage)
 		if err != nil {
 			return rec, false, err
 		}
 		a.pages++
 		a.over = !more || len(page) == 0
 		if len(page) > 0 {
-			a.before = page[len(page)-1].Key[len(a.prefix):]
+			a.before = page[len(page)-1].Key[len(a.archived):]
 		}
 		a.buffer = slices.DeleteFunc(page, func(r store.Record[M]) bool { return a.keep != nil && !a.keep(r.Msg) })
 	}
 	return a.buffer[0], true, nil
 }
 
-func (a *archive[M]) drop() { a.buffer = a.buffer[1:] }
+func (a *archived[M]) drop() { a.buffer = a.buffer[1:] }

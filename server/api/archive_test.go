@@ -47,11 +47,11 @@ func TestArchivedRunsAreListedAmongTheOthers(t *testing.T) {
 		}
 		want[run.GetService()] = append(want[run.GetService()], run.GetName())
 		want[""] = append(want[""], run.GetName())
-		key := store.ArchivedRunKey(run.GetName())
+		op := store.PutCompressed(store.ArchivedRunKey(run.GetName()), &recordv1.ArchivedRun{Run: run})
 		if rng.IntN(5) == 0 {
-			key = store.RunKey(run.GetName())
+			op = store.Put(store.RunKey(run.GetName()), run)
 		}
-		ops = append(ops, store.Put(key, run))
+		ops = append(ops, op)
 	}
 	for len(ops) > 0 {
 		n := min(len(ops), 90)
@@ -81,7 +81,7 @@ func TestAListReadsABoundedPartOfTheArchive(t *testing.T) {
 		if i == 3 || i == 7000 {
 			run.Service = "video"
 		}
-		ops = append(ops, store.Put(store.ArchivedRunKey(run.GetName()), run))
+		ops = append(ops, store.Put(store.ArchivedRunKey(run.GetName()), &recordv1.ArchivedRun{Run: run}))
 	}
 	ops = append(ops, store.Put(store.RunKey("r-05000-live"), &jv1.Run{Name: "r-05000-live", Service: "video"}))
 	for len(ops) > 0 {
@@ -99,7 +99,7 @@ func TestAListReadsABoundedPartOfTheArchive(t *testing.T) {
 func TestAnArchivedRunIsShown(t *testing.T) {
 	r := start(t, options{})
 	r.put(
-		store.Put(store.ArchivedRunKey("r-1"), &jv1.Run{Name: "r-1", Service: "chat", State: jv1.RunState_RUN_STATE_SUCCEEDED}),
+		store.Put(store.ArchivedRunKey("r-1"), &recordv1.ArchivedRun{Run: &jv1.Run{Name: "r-1", Service: "chat", State: jv1.RunState_RUN_STATE_SUCCEEDED}}),
 		store.Put(store.RunEventsKey("r-1", 1), &recordv1.RunEvents{Events: []*jv1.RunEvent{{Sequence: 1}}}),
 		store.Put(store.ArchivedTriggerKey("g-1"), &jv1.Trigger{Name: "g-1", Service: "chat"}),
 		store.Put(store.TriggerKey("g-2"), &jv1.Trigger{Name: "g-2", Service: "chat"}),

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/server/archive"
 	"github.com/jurymast/jurymast/server/store"
 )
 
@@ -68,7 +69,7 @@ func (s *detectorService) ListTriggers(ctx context.Context, req *jv1.ListTrigger
 	var l listed[*jv1.Trigger]
 	if req.GetPending() {
 		s.store.Read(func(v store.View) { l = descending(v, store.Triggers, p, keep) })
-	} else if l, err = listEnded(ctx, s.common, family{store.Triggers, store.ArchivedTriggers}, p, keep); err != nil {
+	} else if l, err = listEnded(ctx, s.common, family[*jv1.Trigger]{store.Triggers, store.ArchivedTriggers, archive.Triggers}, p, keep); err != nil {
 		return nil, err
 	}
 	return &jv1.ListTriggersResponse{Triggers: shownAll(l.records), NextPageToken: l.next}, nil

@@ -6,8 +6,8 @@ import (
 
 	"google.golang.org/grpc"
 
-	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/server/archive"
 	"github.com/jurymast/jurymast/server/store"
 )
 
@@ -53,7 +53,7 @@ func (s *runService) GetRun(ctx context.Context, req *jv1.GetRunRequest) (*jv1.R
 
 // run returns a run, archived or not.
 func (s *runService) run(ctx context.Context, name string) (*jv1.Run, error) {
-	return lookUpEnded[*jv1.Run](ctx, s.common, "run", store.RunKey(name), store.ArchivedRunKey(name), name)
+	return lookUpEnded(ctx, s.common, "run", store.RunKey(name), name, archive.Run)
 }
 
 // ListRuns implements [jv1.RunServiceServer].
@@ -70,7 +70,7 @@ func (s *runService) ListRuns(ctx context.Context, req *jv1.ListRunsRequest) (*j
 	var l listed[*jv1.Run]
 	if req.GetLive() {
 		s.store.Read(func(v store.View) { l = descending(v, store.Runs, p, keep) })
-	} else if l, err = listEnded(ctx, s.common, family{store.Runs, store.ArchivedRuns}, p, keep); err != nil {
+	} else if l, err = listEnded(ctx, s.common, family[*jv1.Run]{store.Runs, store.ArchivedRuns, archive.Runs}, p, keep); err != nil {
 		return nil, err
 	}
 	return &jv1.ListRunsResponse{Runs: shownAll(l.records), NextPageToken: l.next}, nil
@@ -134,29 +134,9 @@ func (s *runService) ListRunEvents(ctx context.Context, req *jv1.ListRunEventsRe
 	if size == 0 {
 		size = defaultEvents
 	}
-	out := &jv1.ListRunEventsResponse{}
-	prefix := store.RunEventsKey(req.GetRun(), 0)
-	prefix = prefix[:strings.LastIndexByte(prefix, '/')+1]
-	for from := ""; ; {
-		records, more, err := store.Scan[*recordv1.RunEvents](ctx, s.store, prefix, from, size)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range records {
-			for _, e := range r.Msg.GetEvents() {
-				switch {
-				case e.GetSequence() <= req.GetAfter():
-				case len(out.Events) == size:
-					out.More = true
-					return out, nil
-				default:
-					out.Events = append(out.Events, e)
-				}
-			}
-		}
-		if !more || len(records) == 0 {
-			return out, nil
-		}
-		from = records[len(records)-1].Key + "\x00"
+	events, more, err := archive.Events(ctx, s.store, req.GetRun(), req.GetAfter(), size)
+	if err != nil {
+		return nil, err
 	}
+	return &jv1.ListRunEventsResponse{Events: events, More: more}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/server/archive"
 	"github.com/jurymast/jurymast/server/audit"
 	"github.com/jurymast/jurymast/server/continuity"
 	"github.com/jurymast/jurymast/server/request"
@@ -111,7 +112,7 @@ func (e *Engine) asked(v store.View, req *jv1.FireTriggerRequest, actor string) 
 
 // triggerOf returns the trigger of that name, also when it is archived.
 func (e *Engine) triggerOf(ctx context.Context, name string) (*jv1.Trigger, error) {
-	rec, err := recorded[*jv1.Trigger](ctx, e.o.Store, store.TriggerKey(name), store.ArchivedTriggerKey(name))
+	rec, err := recorded[*jv1.Trigger](ctx, e.o.Store, store.TriggerKey(name), name, archive.Trigger)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("trigger %s: %w", name, err)

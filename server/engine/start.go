@@ -13,6 +13,7 @@ import (
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 	"github.com/jurymast/jurymast/runbooks"
 	"github.com/jurymast/jurymast/runbooks/runs"
+	"github.com/jurymast/jurymast/server/archive"
 	"github.com/jurymast/jurymast/server/audit"
 	"github.com/jurymast/jurymast/server/continuity"
 	"github.com/jurymast/jurymast/server/request"
@@ -347,7 +348,7 @@ func (e *Engine) decideStart(session *store.Session, req *jv1.StartRunRequest, a
 
 // lookup returns the run of that name, also when it is archived.
 func (e *Engine) lookup(ctx context.Context, name string) (*jv1.Run, error) {
-	run, err := recorded[*jv1.Run](ctx, e.o.Store, store.RunKey(name), store.ArchivedRunKey(name))
+	run, err := recorded[*jv1.Run](ctx, e.o.Store, store.RunKey(name), name, archive.Run)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("run %s: %w", name, err)
@@ -358,12 +359,14 @@ func (e *Engine) lookup(ctx context.Context, name string) (*jv1.Run, error) {
 }
 
 // recorded reads a record from the mirror, or else from the archive. A nil message: it is in neither.
-func recorded[M proto.Message](ctx context.Context, s *store.Store, key, archived string) (rec store.Record[M], err error) {
+func recorded[M proto.Message](ctx context.Context, s *store.Store, key, name string,
+	archived func(context.Context, *store.Store, string) (store.Record[M], error),
+) (rec store.Record[M], err error) {
 	s.Read(func(v store.View) { rec = store.Get[M](v, key) })
 	if rec.Mod != 0 {
 		return rec, nil
 	}
-	return store.Fetch[M](ctx, s, archived)
+	return archived(ctx, s, name)
 }
 
 func (e *Engine) full() bool {

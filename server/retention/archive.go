@@ -6,27 +6,28 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
+	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 	"github.com/jurymast/jurymast/runbooks/runs"
+	"github.com/jurymast/jurymast/server/archive"
 	"github.com/jurymast/jurymast/server/store"
 )
 
 const (
-	// maxMoves and maxMoved bound one moving transaction: a move is a compare and two writes.
-	maxMoves = 40
-	maxMoved = 512 << 10
+	// maxMoveOps and maxMoved bound one moving transaction.
+	maxMoveOps = 90
+	maxMoved   = 512 << 10
 	// maxBatches bounds what is moved before other work has its turn.
 	maxBatches = 200
 )
 
 // move is one record on its way into the archive.
 type move struct {
-	from, to string
-	mod      int64
-	msg      proto.Message
-	ended    time.Time
+	key     string
+	mod     int64
+	run     *jv1.Run     // one of these
+	trigger *jv1.Trigger // two
+	ended   time.Time
 }
 
 // archive moves ended runs, then ended triggers, out of the mirror until only the recent ones are there.
@@ -45,51 +46,58 @@ func (r *Retention) moveAll(ctx context.Context, kind string, choose func(store.
 		if len(moves) == 0 {
 			return nil
 		}
-		for batch := range batches(moves) {
-			if err := r.moveBatch(ctx, kind, batch); err != nil {
+		for len(moves) > 0 {
+			n, err := r.moveSome(ctx, kind, moves)
+			if err != nil {
 				return err
 			}
+			moves = moves[n:]
 		}
 	}
 	return nil
 }
 
-// moveBatch moves some records together. One that was changed meanwhile keeps all of them where they are; the next
-// choice sees why.
-func (r *Retention) moveBatch(ctx context.Context, kind string, batch []move) error {
+// moveSome moves as many records as fit one transaction, and returns how many it tried. One that was changed meanwhile
+// keeps all of them where they are; the next choice sees why.
+func (r *Retention) moveSome(ctx context.Context, kind string, moves []move) (n int, err error) {
 	var txn store.Txn
-	for _, m := range batch {
-		txn.If = append(txn.If, store.Unchanged(m.from, m.mod))
-		txn.Then = append(txn.Then, store.Delete(m.from), store.Put(m.to, m.msg))
+	size := 0
+	for _, m := range moves {
+		ops, err := r.moving(ctx, m)
+		if err != nil {
+			return 0, err
+		}
+		for _, op := range ops {
+			size += len(op.Value)
+		}
+		if n > 0 && (len(txn.Then)+len(ops) > maxMoveOps || size > maxMoved) {
+			break
+		}
+		txn.If = append(txn.If, store.Unchanged(m.key, m.mod))
+		txn.Then = append(txn.Then, ops...)
+		n++
 	}
 	res, err := r.o.Store.Commit(ctx, txn)
 	if err != nil {
-		return fmt.Errorf("archive %d %ss: %w", len(batch), kind, err)
+		return 0, fmt.Errorf("archive %d %ss: %w", n, kind, err)
 	}
 	if res.Committed {
-		r.metrics.archived.WithLabelValues(kind).Add(float64(len(batch)))
+		r.metrics.archived.WithLabelValues(kind).Add(float64(n))
 	}
-	return r.o.Store.WaitRevision(ctx, res.Revision)
+	return n, r.o.Store.WaitRevision(ctx, res.Revision)
 }
 
-// batches parts moves into what fits one transaction each.
-func batches(moves []move) func(yield func([]move) bool) {
-	return func(yield func([]move) bool) {
-		for len(moves) > 0 {
-			n, size := 0, 0
-			for n < len(moves) && n < maxMoves && (n == 0 || size < maxMoved) {
-				size += proto.Size(moves[n].msg)
-				n++
-			}
-			if n > 1 && size >= maxMoved {
-				n--
-			}
-			if !yield(moves[:n]) {
-				return
-			}
-			moves = moves[n:]
-		}
+// moving returns the writes that move a record. The events of a run change only with the run, which is compared.
+func (r *Retention) moving(ctx context.Context, m move) ([]store.Op, error) {
+	if m.trigger != nil {
+		return archive.PutTrigger(m.trigger), nil
 	}
+	// One more than can be archived: then they stay where they are.
+	events, _, err := store.Scan[*recordv1.RunEvents](ctx, r.o.Store, store.RunEventsPrefix+m.run.GetName()+"/", "", archive.MaxRecords+1)
+	if err != nil {
+		return nil, fmt.Errorf("read the events of run %s: %w", m.run.GetName(), err)
+	}
+	return archive.PutRun(m.run, events), nil
 }
 
 // surplusRuns are the ended runs beyond the recent ones, those that ended first before the others.
@@ -97,9 +105,7 @@ func (r *Retention) surplusRuns(v store.View) []move {
 	var ended []move
 	for _, rec := range store.List[*jv1.Run](v, store.Runs) {
 		if runs.Ended(rec.Msg.GetState()) {
-			ended = append(ended, move{
-				from: rec.Key, to: store.ArchivedRunKey(rec.Msg.GetName()), mod: rec.Mod, msg: rec.Msg, ended: rec.Msg.GetEndTime().AsTime(),
-			})
+			ended = append(ended, move{key: rec.Key, mod: rec.Mod, run: rec.Msg, ended: rec.Msg.GetEndTime().AsTime()})
 		}
 	}
 	return oldest(ended, r.o.Recent)
@@ -111,9 +117,7 @@ func (r *Retention) surplusTriggers(v store.View) []move {
 	newest := newestEpisodes(v)
 	for _, rec := range store.List[*jv1.Trigger](v, store.Triggers) {
 		if newest.triggerOver(v, rec.Msg) {
-			ended = append(ended, move{
-				from: rec.Key, to: store.ArchivedTriggerKey(rec.Msg.GetName()), mod: rec.Mod, msg: rec.Msg, ended: rec.Msg.GetEndTime().AsTime(),
-			})
+			ended = append(ended, move{key: rec.Key, mod: rec.Mod, trigger: rec.Msg, ended: rec.Msg.GetEndTime().AsTime()})
 		}
 	}
 	return oldest(ended, r.o.Recent)

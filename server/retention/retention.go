@@ -31,11 +31,11 @@ type Options struct {
 	Recent int
 	// Age is how long after its end a run or trigger is kept. 0: 30 days.
 	Age time.Duration
-	// Archived is how many archived runs, and how many archived triggers, are kept at most. 0: 50 000.
+	// Archived is how many archived runs, and how many archived triggers, are kept at most. 0: 20 000.
 	Archived int
 	// AuditAge is how long audit events, and resolved incidents, are kept. 0: 400 days.
 	AuditAge time.Duration
-	// AuditCount is how many audit events are kept at most. 0: 100 000.
+	// AuditCount is how many audit events are kept at most. 0: 50 000.
 	AuditCount int
 	// Revisions is how many revisions of a runbook are kept at most, besides those that live runs need. 0: 50.
 	Revisions int
@@ -57,9 +57,9 @@ func (o Options) withDefaults() Options {
 	o.Forgetting = cmp.Or(o.Forgetting, 30*time.Second)
 	o.Recent = cmp.Or(o.Recent, 1000)
 	o.Age = cmp.Or(o.Age, 30*24*time.Hour)
-	o.Archived = cmp.Or(o.Archived, 50_000)
+	o.Archived = cmp.Or(o.Archived, 20_000)
 	o.AuditAge = cmp.Or(o.AuditAge, 400*24*time.Hour)
-	o.AuditCount = cmp.Or(o.AuditCount, 100_000)
+	o.AuditCount = cmp.Or(o.AuditCount, 50_000)
 	o.Revisions = cmp.Or(o.Revisions, 50)
 	return o
 }

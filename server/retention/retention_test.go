@@ -14,6 +14,7 @@ import (
 
 	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/server/archive"
 	"github.com/jurymast/jurymast/server/retention"
 	"github.com/jurymast/jurymast/server/store"
 	"github.com/jurymast/jurymast/server/store/storetest"
@@ -145,17 +146,53 @@ func TestEndedRunsMoveIntoTheArchive(t *testing.T) {
 		}
 		r.tidy(3, retention.Options{Recent: 3}, time.Minute)
 		r.want(store.Runs, "r-000 r-298 r-299 r-300")
-		all, _, err := store.Scan[*jv1.Run](t.Context(), r.store, store.ArchivedRuns, "", 0)
+		all, _, err := archive.Runs(t.Context(), r.store, "", 0)
 		if err != nil || len(all) != 297 {
 			t.Fatalf("%d archived runs, %v", len(all), err)
 		}
 		for _, rec := range all {
-			if !proto.Equal(rec.Msg, want[rec.Msg.GetName()]) {
-				t.Fatalf("%v was archived as %v", want[rec.Msg.GetName()], rec.Msg)
+			name := rec.Msg.GetName()
+			if !proto.Equal(rec.Msg, want[name]) {
+				t.Fatalf("%v was archived as %v", want[name], rec.Msg)
+			}
+			events, more, err := archive.Events(t.Context(), r.store, name, 0, 10)
+			if err != nil || more || len(events) != 2 || events[0].GetRun() != name || events[1].GetSequence() != 2 {
+				t.Fatalf("events of %s: %v, %v", name, events, err)
 			}
 		}
-		if n, err := store.Count(t.Context(), r.store, store.RunEventsPrefix); err != nil || n != 602 {
+		// Those of an archived run are in its record.
+		if n, err := store.Count(t.Context(), r.store, store.RunEventsPrefix); err != nil || n != 8 {
 			t.Errorf("%d records of events, %v", n, err)
+		}
+	})
+}
+
+// A run with more events than one record takes is archived without them, and still shows all of them.
+func TestARunWithManyEventsIsArchivedWhole(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.put(run("r-long", succeeded, time.Hour)...)
+		r.put(run("r-new", succeeded, time.Minute)...)
+		for i := int64(3); i <= 200; i++ {
+			r.put(store.Put(store.RunEventsKey("r-long", i), &recordv1.RunEvents{Events: []*jv1.RunEvent{{Run: "r-long", Sequence: i}}}))
+		}
+		r.tidy(1, retention.Options{Recent: 1}, time.Minute)
+		r.want(store.ArchivedRuns, "r-long")
+		var last int64
+		for more := true; more; {
+			var events []*jv1.RunEvent
+			var err error
+			if events, more, err = archive.Events(t.Context(), r.store, "r-long", last, 30); err != nil || len(events) == 0 {
+				t.Fatalf("after %d: %v, %v", last, events, err)
+			}
+			for _, e := range events {
+				if e.GetSequence() != last+1 {
+					t.Fatalf("event %d follows event %d", e.GetSequence(), last)
+				}
+				last = e.GetSequence()
+			}
+		}
+		if last != 200 {
+			t.Errorf("the last event is %d", last)
 		}
 	})
 }
@@ -209,8 +246,8 @@ func TestWhatIsPastItsTimeGoes(t *testing.T) {
 		r.put(run("r-young", succeeded, 29*day)...)
 		r.put(run("r-archived", succeeded, 31*day)[1:]...)
 		r.put(
-			store.Put(store.ArchivedRunKey("r-archived"), &jv1.Run{Name: "r-archived", State: succeeded, EndTime: old}),
-			store.Put(store.ArchivedRunKey("r-kept"), &jv1.Run{Name: "r-kept", State: succeeded, EndTime: young}),
+			store.Put(store.ArchivedRunKey("r-archived"), &recordv1.ArchivedRun{Run: &jv1.Run{Name: "r-archived", State: succeeded, EndTime: old}}),
+			store.Put(store.ArchivedRunKey("r-kept"), &recordv1.ArchivedRun{Run: &jv1.Run{Name: "r-kept", State: succeeded, EndTime: young}}),
 			store.Put(store.ArchivedTriggerKey("g-old"), &jv1.Trigger{Name: "g-old", State: settled, EndTime: old}),
 			store.Put(store.ArchivedTriggerKey("g-young"), &jv1.Trigger{Name: "g-young", State: settled, EndTime: young}),
 			store.Put(store.CooldownKey("chat", "a", "over"), &recordv1.Cooldown{Until: old}),
@@ -279,7 +316,7 @@ func TestNumbersAreBounded(t *testing.T) {
 		if got := strings.Fields(r.keys(store.ArchivedRuns)); len(got) != 20 || got[0] != "r-220" || got[19] != "r-239" {
 			t.Errorf("archived: %v", got)
 		}
-		if n := len(strings.Fields(r.keys(store.RunEventsPrefix))); n != 60 {
+		if n := len(strings.Fields(r.keys(store.RunEventsPrefix))); n != 20 {
 			t.Errorf("%d records of events", n)
 		}
 		if got := strings.Fields(r.keys(store.Audit)); len(got) != 7 || got[0] != "a-243" {

@@ -17,8 +17,8 @@ const (
 	pageSize = 500
 	// maxPages bounds how many pages in a row are gone through because something in them was past its time.
 	maxPages = 20
-	// counting is how often families are counted; it reads all their keys.
-	counting = 5 * time.Minute
+	// counting is how often families are counted.
+	counting = time.Minute
 )
 
 // round goes on through the families that are not mirrored, a page of each, and deletes what is past its time. At the
@@ -74,7 +74,7 @@ func roundOf[M proto.Message](ctx context.Context, r *Retention, kind, prefix st
 
 // roundOfRuns is [roundOf] for archived runs, which go with their events.
 func (r *Retention) roundOfRuns(ctx context.Context, limit time.Time) error {
-	page, more, err := store.Scan[*jv1.Run](ctx, r.o.Store, store.ArchivedRuns, r.rounds[store.ArchivedRuns], pageSize)
+	page, more, err := store.Scan[*recordv1.ArchivedRun](ctx, r.o.Store, store.ArchivedRuns, r.rounds[store.ArchivedRuns], pageSize)
 	if err != nil {
 		return fmt.Errorf("look through the archived runs: %w", err)
 	}
@@ -83,8 +83,8 @@ func (r *Retention) roundOfRuns(ctx context.Context, limit time.Time) error {
 		if more {
 			r.rounds[store.ArchivedRuns] = rec.Key + "\x00"
 		}
-		if rec.Msg.GetEndTime().AsTime().Before(limit) {
-			if err := r.forgetRun(ctx, rec.Msg.GetName()); err != nil {
+		if run := rec.Msg.GetRun(); run.GetEndTime().AsTime().Before(limit) {
+			if err := r.forgetRun(ctx, run.GetName()); err != nil {
 				return err
 			}
 		}

@@ -49,6 +49,8 @@ type Query struct {
 	Descending bool
 	// KeysOnly leaves the values out.
 	KeysOnly bool
+	// CountOnly leaves the entries out and only counts them; Limit does not matter then.
+	CountOnly bool
 	// Revision to read at, so that the pages of a list make one picture; 0 means the newest.
 	Revision int64
 }
@@ -61,6 +63,8 @@ type Page struct {
 	Revision int64
 	// More tells that limit cut the page.
 	More bool
+	// Count of the entries, with CountOnly.
+	Count int64
 }
 
 // Batch is everything that one or more whole revisions changed. Without changes it is a bookmark: nothing changed up

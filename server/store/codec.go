@@ -1,20 +1,27 @@
 package store
 
 import (
+	"bytes"
+	"compress/flate"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"hash/crc32"
+	"io"
 
 	"google.golang.org/protobuf/proto"
 )
 
-// A stored value is an envelope around a protobuf message: a format byte, the CRC32C of the rest, the message. etcd
+// A stored value is an envelope around a protobuf message: a format byte, the CRC32C of the rest, the message, as it is or
+// compressed by DEFLATE (RFC 1951). etcd
 // checks its log but not its database against single flipped bits on a single member, hence the checksum.
 const (
-	formatProto = 1
-	headerSize  = 5
+	formatProto   = 1
+	formatDeflate = 2
+	headerSize    = 5
+	// maxInflated bounds what a compressed record may grow to.
+	maxInflated = 16 << 20
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -31,18 +38,54 @@ func Seal(m proto.Message) []byte {
 	return out
 }
 
+// SealCompressed is [Seal] with the message compressed.
+func SealCompressed(m proto.Message) []byte {
+	plain := Seal(m)[headerSize:]
+	out := bytes.NewBuffer(make([]byte, headerSize, headerSize+len(plain)/2))
+	w, err := flate.NewWriter(out, flate.DefaultCompression)
+	if err != nil {
+		panic(fmt.Sprintf("store: compress %T: %v", m, err)) // only of a level that does not exist
+	}
+	// Writes into memory don't fail.
+	_, _ = w.Write(plain)
+	_ = w.Close()
+	value := out.Bytes()
+	value[0] = formatDeflate
+	binary.BigEndian.PutUint32(value[1:headerSize], crc32.Checksum(value[headerSize:], castagnoli))
+	return value
+}
+
+// inflate undoes the compression.
+func inflate(body []byte) ([]byte, error) {
+	r := flate.NewReader(bytes.NewReader(body))
+	out, err := io.ReadAll(io.LimitReader(r, maxInflated+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("inflate: %w", err)
+	case len(out) > maxInflated:
+		return nil, fmt.Errorf("inflate: more than %d bytes", maxInflated)
+	}
+	return out, nil
+}
+
 // Open fills m from its stored form. It returns ErrForeignRecord for a format this version does not know, and
 // ErrCorrupt when the checksum does not match or the message can't be parsed.
 func Open(value []byte, m proto.Message) error {
 	if len(value) < headerSize {
 		return fmt.Errorf("open %T of %d bytes: %w", m, len(value), ErrCorrupt)
 	}
-	if value[0] != formatProto {
+	if value[0] != formatProto && value[0] != formatDeflate {
 		return fmt.Errorf("open %T in format %d: %w", m, value[0], ErrForeignRecord)
 	}
 	body := value[headerSize:]
 	if crc32.Checksum(body, castagnoli) != binary.BigEndian.Uint32(value[1:headerSize]) {
 		return fmt.Errorf("open %T: checksum: %w", m, ErrCorrupt)
+	}
+	if value[0] == formatDeflate {
+		var err error
+		if body, err = inflate(body); err != nil {
+			return fmt.Errorf("open %T: %w: %w", m, ErrCorrupt, err)
+		}
 	}
 	if err := proto.Unmarshal(body, m); err != nil {
 		return fmt.Errorf("open %T: %w: %w", m, ErrCorrupt, err)

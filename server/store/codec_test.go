@@ -55,8 +55,39 @@ func TestOpenNoticesEveryFlippedBit(t *testing.T) {
 	}
 }
 
+// What is compressed opens as what is not, and is smaller where there is something to save.
+func TestSealCompressed(t *testing.T) {
+	long := &recordv1.Session{Replica: strings.Repeat("replica ", 1000)}
+	for _, m := range []*recordv1.Session{sample(), {}, long} {
+		got := new(recordv1.Session)
+		if err := store.Open(store.SealCompressed(m), got); err != nil || !proto.Equal(got, m) {
+			t.Errorf("opened %v, %v", got, err)
+		}
+	}
+	if plain, small := len(store.Seal(long)), len(store.SealCompressed(long)); small > plain/10 {
+		t.Errorf("%d bytes became %d", plain, small)
+	}
+	sealed := store.SealCompressed(long)
+	for i := 1; i < len(sealed); i++ {
+		damaged := bytes.Clone(sealed)
+		damaged[i] ^= 4
+		if err := store.Open(damaged, new(recordv1.Session)); !errors.Is(err, store.ErrCorrupt) {
+			t.Errorf("byte %d: %v", i, err)
+		}
+	}
+}
+
+// A small value that would grow without end is refused.
+func TestOpenBoundsWhatItInflates(t *testing.T) {
+	bomb := store.SealCompressed(&recordv1.Session{Replica: strings.Repeat("x", 17<<20)})
+	if err := store.Open(bomb, new(recordv1.Session)); !errors.Is(err, store.ErrCorrupt) {
+		t.Errorf("%d bytes: %v", len(bomb), err)
+	}
+}
+
 func FuzzOpen(f *testing.F) {
 	f.Add(store.Seal(sample()))
+	f.Add(store.SealCompressed(sample()))
 	f.Add([]byte{})
 	f.Add([]byte{1, 0, 0, 0, 0})
 	f.Add([]byte{2, 0, 0, 0, 0, 10, 2})

@@ -20,6 +20,10 @@ func (e *Etcd) Range(ctx context.Context, query Query) (Page, error) {
 		_, err := r.count(ctx)
 		return Page{Revision: r.revision}, err
 	}
+	if query.CountOnly {
+		n, err := r.count(ctx)
+		return Page{Revision: r.revision, Count: n}, err
+	}
 	more := false
 	if query.Descending && query.Limit > 0 {
 		var err error

@@ -33,7 +33,7 @@ var families = map[string]family{
 	HealthPrefix:     {func() proto.Message { return new(jurymastv1.Health) }, true},
 	Triggers:         {func() proto.Message { return new(jurymastv1.Trigger) }, true},
 	Runs:             {func() proto.Message { return new(jurymastv1.Run) }, true},
-	ArchivedRuns:     {func() proto.Message { return new(jurymastv1.Run) }, false},
+	ArchivedRuns:     {func() proto.Message { return new(recordv1.ArchivedRun) }, false},
 	ArchivedTriggers: {func() proto.Message { return new(jurymastv1.Trigger) }, false},
 	RunEventsPrefix:  {func() proto.Message { return new(recordv1.RunEvents) }, false},
 	LiveRuns:         {func() proto.Message { return new(recordv1.LiveRun) }, true},

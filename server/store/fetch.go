@@ -34,18 +34,11 @@ func ScanDescending[M proto.Message](ctx context.Context, s *Store, prefix, befo
 
 // Count returns how many keys are under prefix, from the store itself. Errors are ErrUnavailable and ErrClosed.
 func Count(ctx context.Context, s *Store, prefix string) (int, error) {
-	n, from := 0, ""
-	for {
-		page, err := s.opts.Backend.Range(ctx, Query{Prefix: prefix, From: from, Limit: 10_000, KeysOnly: true})
-		if err != nil {
-			return 0, fmt.Errorf("count %q: %w", prefix, err)
-		}
-		n += len(page.Entries)
-		if !page.More || len(page.Entries) == 0 {
-			return n, nil
-		}
-		from = page.Entries[len(page.Entries)-1].Key + "\x00"
+	page, err := s.opts.Backend.Range(ctx, Query{Prefix: prefix, CountOnly: true})
+	if err != nil {
+		return 0, fmt.Errorf("count %q: %w", prefix, err)
 	}
+	return int(page.Count), nil
 }
 
 // Keys returns the keys under prefix in their order, at most limit (0: all), from the store itself. Errors are

@@ -26,7 +26,7 @@ const (
 	Triggers         = Root + "triggers/"          // <id>: Trigger
 	ArchivedTriggers = Root + "archived_triggers/" // <id>: Trigger that has ended; not mirrored
 	Runs             = Root + "runs/"              // <id>: Run
-	ArchivedRuns     = Root + "archived_runs/"     // <id>: Run that has ended; not mirrored
+	ArchivedRuns     = Root + "archived_runs/"     // <id>: record.ArchivedRun; not mirrored
 	RunEventsPrefix  = Root + "run_events/"        // <run>/<first sequence>: record.RunEvents; not mirrored
 	LiveRuns         = Root + "live_runs/"         // <service>: record.LiveRun
 	Episodes         = Root + "episodes/"          // <service>/<provider>/<generation>/<runbook>: record.Episode

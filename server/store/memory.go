@@ -210,6 +210,10 @@ func (v *version) page(q Query) Page {
 		if key < q.From || q.Before != "" && key >= q.Before || !strings.HasPrefix(key, q.Prefix) {
 			return false
 		}
+		if q.CountOnly {
+			page.Count++
+			return true
+		}
 		if q.Limit > 0 && len(page.Entries) == q.Limit {
 			page.More = true
 			return false

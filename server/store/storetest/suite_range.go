@@ -13,6 +13,7 @@ var rangeTests = map[string]func(*testing.T, *subject){
 	"RangeCuts":                testRangeCuts,
 	"RangeOfNothing":           testRangeNothing,
 	"RangeKeysOnly":            testRangeKeysOnly,
+	"RangeCountOnly":           testRangeCountOnly,
 	"RangePagesMakeOnePicture": testRangePages,
 	"RangeDescendingPages":     testRangeDescending,
 	"RangeAtARevision":         testRangeRevision,
@@ -72,6 +73,27 @@ func testRangeKeysOnly(t *testing.T, s *subject) {
 	page := s.read(t, store.Query{Prefix: store.Root, KeysOnly: true})
 	if len(page.Entries) != 1 || page.Entries[0].Value != nil || page.Entries[0].ModRevision != rev || page.Entries[0].CreateRevision != rev {
 		t.Errorf("keys only: %+v", page)
+	}
+}
+
+func testRangeCountOnly(t *testing.T, s *subject) {
+	for i := range 12 {
+		s.commit(t, put(fmt.Sprintf("count/%03d", i), "1"))
+	}
+	rev := s.commit(t, put("counted", "1"))
+	for _, c := range []struct {
+		query store.Query
+		want  int64
+	}{
+		{store.Query{Prefix: k("count/")}, 12},
+		{store.Query{Prefix: k("count/"), Limit: 3}, 12},
+		{store.Query{Prefix: k("count/"), From: k("count/004"), Before: k("count/010")}, 6},
+		{store.Query{Prefix: k("none/")}, 0},
+	} {
+		c.query.CountOnly = true
+		if page := s.read(t, c.query); page.Count != c.want || len(page.Entries) != 0 || page.Revision != rev {
+			t.Errorf("%+v: %+v, want %d", c.query, page, c.want)
+		}
 	}
 }
 

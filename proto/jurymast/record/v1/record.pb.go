@@ -282,6 +282,70 @@ func (x *RunEvents) GetEvents() []*v1.RunEvent {
 	return nil
 }
 
+// ArchivedRun is a run that has ended, as the archive keeps it.
+type ArchivedRun struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The run.
+	Run *v1.Run `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	// Its events, in order, when `with_events`; else they still stand beside it.
+	Events []*v1.RunEvent `protobuf:"bytes,2,rep,name=events,proto3" json:"events,omitempty"`
+	// The events are here.
+	WithEvents    bool `protobuf:"varint,3,opt,name=with_events,json=withEvents,proto3" json:"with_events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArchivedRun) Reset() {
+	*x = ArchivedRun{}
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArchivedRun) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArchivedRun) ProtoMessage() {}
+
+func (x *ArchivedRun) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArchivedRun.ProtoReflect.Descriptor instead.
+func (*ArchivedRun) Descriptor() ([]byte, []int) {
+	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ArchivedRun) GetRun() *v1.Run {
+	if x != nil {
+		return x.Run
+	}
+	return nil
+}
+
+func (x *ArchivedRun) GetEvents() []*v1.RunEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *ArchivedRun) GetWithEvents() bool {
+	if x != nil {
+		return x.WithEvents
+	}
+	return false
+}
+
 // LiveRun is the lock of a service: the live run that acts on it.
 type LiveRun struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -293,7 +357,7 @@ type LiveRun struct {
 
 func (x *LiveRun) Reset() {
 	*x = LiveRun{}
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[4]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -305,7 +369,7 @@ func (x *LiveRun) String() string {
 func (*LiveRun) ProtoMessage() {}
 
 func (x *LiveRun) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[4]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -318,7 +382,7 @@ func (x *LiveRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveRun.ProtoReflect.Descriptor instead.
 func (*LiveRun) Descriptor() ([]byte, []int) {
-	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{4}
+	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *LiveRun) GetRun() string {
@@ -339,7 +403,7 @@ type Episode struct {
 
 func (x *Episode) Reset() {
 	*x = Episode{}
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[5]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -351,7 +415,7 @@ func (x *Episode) String() string {
 func (*Episode) ProtoMessage() {}
 
 func (x *Episode) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[5]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -364,7 +428,7 @@ func (x *Episode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Episode.ProtoReflect.Descriptor instead.
 func (*Episode) Descriptor() ([]byte, []int) {
-	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{5}
+	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Episode) GetRun() string {
@@ -397,7 +461,7 @@ type Cooldown struct {
 
 func (x *Cooldown) Reset() {
 	*x = Cooldown{}
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[6]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -409,7 +473,7 @@ func (x *Cooldown) String() string {
 func (*Cooldown) ProtoMessage() {}
 
 func (x *Cooldown) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[6]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -422,7 +486,7 @@ func (x *Cooldown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cooldown.ProtoReflect.Descriptor instead.
 func (*Cooldown) Descriptor() ([]byte, []int) {
-	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{6}
+	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Cooldown) GetRunbook() string {
@@ -489,7 +553,7 @@ type SwitchSlot struct {
 
 func (x *SwitchSlot) Reset() {
 	*x = SwitchSlot{}
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[7]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -501,7 +565,7 @@ func (x *SwitchSlot) String() string {
 func (*SwitchSlot) ProtoMessage() {}
 
 func (x *SwitchSlot) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[7]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -514,7 +578,7 @@ func (x *SwitchSlot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchSlot.ProtoReflect.Descriptor instead.
 func (*SwitchSlot) Descriptor() ([]byte, []int) {
-	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{7}
+	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SwitchSlot) GetService() string {
@@ -557,7 +621,7 @@ type ScheduleState struct {
 
 func (x *ScheduleState) Reset() {
 	*x = ScheduleState{}
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[8]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -569,7 +633,7 @@ func (x *ScheduleState) String() string {
 func (*ScheduleState) ProtoMessage() {}
 
 func (x *ScheduleState) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[8]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -582,7 +646,7 @@ func (x *ScheduleState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleState.ProtoReflect.Descriptor instead.
 func (*ScheduleState) Descriptor() ([]byte, []int) {
-	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{8}
+	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ScheduleState) GetScheduleRevision() int64 {
@@ -631,7 +695,7 @@ type OpenIncident struct {
 
 func (x *OpenIncident) Reset() {
 	*x = OpenIncident{}
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[9]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -643,7 +707,7 @@ func (x *OpenIncident) String() string {
 func (*OpenIncident) ProtoMessage() {}
 
 func (x *OpenIncident) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[9]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -656,7 +720,7 @@ func (x *OpenIncident) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenIncident.ProtoReflect.Descriptor instead.
 func (*OpenIncident) Descriptor() ([]byte, []int) {
-	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{9}
+	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *OpenIncident) GetIncident() string {
@@ -685,7 +749,7 @@ type Request struct {
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[10]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -697,7 +761,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[10]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -710,7 +774,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{10}
+	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Request) GetPrincipal() string {
@@ -769,7 +833,7 @@ type InForceReport struct {
 
 func (x *InForceReport) Reset() {
 	*x = InForceReport{}
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[11]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -781,7 +845,7 @@ func (x *InForceReport) String() string {
 func (*InForceReport) ProtoMessage() {}
 
 func (x *InForceReport) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[11]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -794,7 +858,7 @@ func (x *InForceReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InForceReport.ProtoReflect.Descriptor instead.
 func (*InForceReport) Descriptor() ([]byte, []int) {
-	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{11}
+	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *InForceReport) GetSubscriber() string {
@@ -852,7 +916,7 @@ type RestoreEpoch struct {
 
 func (x *RestoreEpoch) Reset() {
 	*x = RestoreEpoch{}
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[12]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -864,7 +928,7 @@ func (x *RestoreEpoch) String() string {
 func (*RestoreEpoch) ProtoMessage() {}
 
 func (x *RestoreEpoch) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[12]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -877,7 +941,7 @@ func (x *RestoreEpoch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreEpoch.ProtoReflect.Descriptor instead.
 func (*RestoreEpoch) Descriptor() ([]byte, []int) {
-	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{12}
+	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RestoreEpoch) GetNumber() int64 {
@@ -905,7 +969,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[13]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -917,7 +981,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[13]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -930,7 +994,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{13}
+	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Delivery) GetOwner() *v1.Owner {
@@ -962,7 +1026,12 @@ const file_jurymast_record_v1_record_proto_rawDesc = "" +
 	"\n" +
 	"recent_ids\x18\x05 \x03(\tR\trecentIds\":\n" +
 	"\tRunEvents\x12-\n" +
-	"\x06events\x18\x01 \x03(\v2\x15.jurymast.v1.RunEventR\x06events\"\x1b\n" +
+	"\x06events\x18\x01 \x03(\v2\x15.jurymast.v1.RunEventR\x06events\"\x81\x01\n" +
+	"\vArchivedRun\x12\"\n" +
+	"\x03run\x18\x01 \x01(\v2\x10.jurymast.v1.RunR\x03run\x12-\n" +
+	"\x06events\x18\x02 \x03(\v2\x15.jurymast.v1.RunEventR\x06events\x12\x1f\n" +
+	"\vwith_events\x18\x03 \x01(\bR\n" +
+	"withEvents\"\x1b\n" +
 	"\aLiveRun\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\"\x1b\n" +
 	"\aEpisode\x12\x10\n" +
@@ -1033,56 +1102,60 @@ func file_jurymast_record_v1_record_proto_rawDescGZIP() []byte {
 	return file_jurymast_record_v1_record_proto_rawDescData
 }
 
-var file_jurymast_record_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_jurymast_record_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_jurymast_record_v1_record_proto_goTypes = []any{
 	(*Session)(nil),               // 0: jurymast.record.v1.Session
 	(*Votes)(nil),                 // 1: jurymast.record.v1.Votes
 	(*Report)(nil),                // 2: jurymast.record.v1.Report
 	(*RunEvents)(nil),             // 3: jurymast.record.v1.RunEvents
-	(*LiveRun)(nil),               // 4: jurymast.record.v1.LiveRun
-	(*Episode)(nil),               // 5: jurymast.record.v1.Episode
-	(*Cooldown)(nil),              // 6: jurymast.record.v1.Cooldown
-	(*SwitchSlot)(nil),            // 7: jurymast.record.v1.SwitchSlot
-	(*ScheduleState)(nil),         // 8: jurymast.record.v1.ScheduleState
-	(*OpenIncident)(nil),          // 9: jurymast.record.v1.OpenIncident
-	(*Request)(nil),               // 10: jurymast.record.v1.Request
-	(*InForceReport)(nil),         // 11: jurymast.record.v1.InForceReport
-	(*RestoreEpoch)(nil),          // 12: jurymast.record.v1.RestoreEpoch
-	(*Delivery)(nil),              // 13: jurymast.record.v1.Delivery
-	nil,                           // 14: jurymast.record.v1.InForceReport.EpochsEntry
-	nil,                           // 15: jurymast.record.v1.InForceReport.QueuesEntry
-	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
-	(*v1.Signal)(nil),             // 17: jurymast.v1.Signal
-	(*v1.RunEvent)(nil),           // 18: jurymast.v1.RunEvent
-	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
-	(*v1.Owner)(nil),              // 20: jurymast.v1.Owner
-	(*v1.QueueStatus)(nil),        // 21: jurymast.v1.QueueStatus
+	(*ArchivedRun)(nil),           // 4: jurymast.record.v1.ArchivedRun
+	(*LiveRun)(nil),               // 5: jurymast.record.v1.LiveRun
+	(*Episode)(nil),               // 6: jurymast.record.v1.Episode
+	(*Cooldown)(nil),              // 7: jurymast.record.v1.Cooldown
+	(*SwitchSlot)(nil),            // 8: jurymast.record.v1.SwitchSlot
+	(*ScheduleState)(nil),         // 9: jurymast.record.v1.ScheduleState
+	(*OpenIncident)(nil),          // 10: jurymast.record.v1.OpenIncident
+	(*Request)(nil),               // 11: jurymast.record.v1.Request
+	(*InForceReport)(nil),         // 12: jurymast.record.v1.InForceReport
+	(*RestoreEpoch)(nil),          // 13: jurymast.record.v1.RestoreEpoch
+	(*Delivery)(nil),              // 14: jurymast.record.v1.Delivery
+	nil,                           // 15: jurymast.record.v1.InForceReport.EpochsEntry
+	nil,                           // 16: jurymast.record.v1.InForceReport.QueuesEntry
+	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
+	(*v1.Signal)(nil),             // 18: jurymast.v1.Signal
+	(*v1.RunEvent)(nil),           // 19: jurymast.v1.RunEvent
+	(*v1.Run)(nil),                // 20: jurymast.v1.Run
+	(*durationpb.Duration)(nil),   // 21: google.protobuf.Duration
+	(*v1.Owner)(nil),              // 22: jurymast.v1.Owner
+	(*v1.QueueStatus)(nil),        // 23: jurymast.v1.QueueStatus
 }
 var file_jurymast_record_v1_record_proto_depIdxs = []int32{
-	16, // 0: jurymast.record.v1.Session.start_time:type_name -> google.protobuf.Timestamp
-	17, // 1: jurymast.record.v1.Votes.signals:type_name -> jurymast.v1.Signal
-	17, // 2: jurymast.record.v1.Report.signal:type_name -> jurymast.v1.Signal
-	16, // 3: jurymast.record.v1.Report.starts_at:type_name -> google.protobuf.Timestamp
-	16, // 4: jurymast.record.v1.Report.receive_time:type_name -> google.protobuf.Timestamp
-	18, // 5: jurymast.record.v1.RunEvents.events:type_name -> jurymast.v1.RunEvent
-	16, // 6: jurymast.record.v1.Cooldown.until:type_name -> google.protobuf.Timestamp
-	19, // 7: jurymast.record.v1.Cooldown.length:type_name -> google.protobuf.Duration
-	16, // 8: jurymast.record.v1.Cooldown.forget_time:type_name -> google.protobuf.Timestamp
-	16, // 9: jurymast.record.v1.SwitchSlot.expire_time:type_name -> google.protobuf.Timestamp
-	16, // 10: jurymast.record.v1.ScheduleState.next_time:type_name -> google.protobuf.Timestamp
-	16, // 11: jurymast.record.v1.ScheduleState.last_time:type_name -> google.protobuf.Timestamp
-	16, // 12: jurymast.record.v1.Request.expire_time:type_name -> google.protobuf.Timestamp
-	14, // 13: jurymast.record.v1.InForceReport.epochs:type_name -> jurymast.record.v1.InForceReport.EpochsEntry
-	16, // 14: jurymast.record.v1.InForceReport.report_time:type_name -> google.protobuf.Timestamp
-	16, // 15: jurymast.record.v1.InForceReport.valid_until:type_name -> google.protobuf.Timestamp
-	15, // 16: jurymast.record.v1.InForceReport.queues:type_name -> jurymast.record.v1.InForceReport.QueuesEntry
-	20, // 17: jurymast.record.v1.Delivery.owner:type_name -> jurymast.v1.Owner
-	21, // 18: jurymast.record.v1.InForceReport.QueuesEntry.value:type_name -> jurymast.v1.QueueStatus
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	17, // 0: jurymast.record.v1.Session.start_time:type_name -> google.protobuf.Timestamp
+	18, // 1: jurymast.record.v1.Votes.signals:type_name -> jurymast.v1.Signal
+	18, // 2: jurymast.record.v1.Report.signal:type_name -> jurymast.v1.Signal
+	17, // 3: jurymast.record.v1.Report.starts_at:type_name -> google.protobuf.Timestamp
+	17, // 4: jurymast.record.v1.Report.receive_time:type_name -> google.protobuf.Timestamp
+	19, // 5: jurymast.record.v1.RunEvents.events:type_name -> jurymast.v1.RunEvent
+	20, // 6: jurymast.record.v1.ArchivedRun.run:type_name -> jurymast.v1.Run
+	19, // 7: jurymast.record.v1.ArchivedRun.events:type_name -> jurymast.v1.RunEvent
+	17, // 8: jurymast.record.v1.Cooldown.until:type_name -> google.protobuf.Timestamp
+	21, // 9: jurymast.record.v1.Cooldown.length:type_name -> google.protobuf.Duration
+	17, // 10: jurymast.record.v1.Cooldown.forget_time:type_name -> google.protobuf.Timestamp
+	17, // 11: jurymast.record.v1.SwitchSlot.expire_time:type_name -> google.protobuf.Timestamp
+	17, // 12: jurymast.record.v1.ScheduleState.next_time:type_name -> google.protobuf.Timestamp
+	17, // 13: jurymast.record.v1.ScheduleState.last_time:type_name -> google.protobuf.Timestamp
+	17, // 14: jurymast.record.v1.Request.expire_time:type_name -> google.protobuf.Timestamp
+	15, // 15: jurymast.record.v1.InForceReport.epochs:type_name -> jurymast.record.v1.InForceReport.EpochsEntry
+	17, // 16: jurymast.record.v1.InForceReport.report_time:type_name -> google.protobuf.Timestamp
+	17, // 17: jurymast.record.v1.InForceReport.valid_until:type_name -> google.protobuf.Timestamp
+	16, // 18: jurymast.record.v1.InForceReport.queues:type_name -> jurymast.record.v1.InForceReport.QueuesEntry
+	22, // 19: jurymast.record.v1.Delivery.owner:type_name -> jurymast.v1.Owner
+	23, // 20: jurymast.record.v1.InForceReport.QueuesEntry.value:type_name -> jurymast.v1.QueueStatus
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_jurymast_record_v1_record_proto_init() }
@@ -1096,7 +1169,7 @@ func file_jurymast_record_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jurymast_record_v1_record_proto_rawDesc), len(file_jurymast_record_v1_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
