@@ -106,6 +106,12 @@ func broken(resource *jv1.Resource, index int, given map[string]bool, before, af
 			blame(&jv1.Resource{Kind: &jv1.Resource_Runbook{Runbook: rb}})
 		}
 	}
+	for _, name := range names(before.Schedules) {
+		s := before.Schedules[name]
+		if of, err := ScheduledService(s, before.Runbooks[s.GetRunbook()]); err == nil && of == service.GetName() {
+			blame(&jv1.Resource{Kind: &jv1.Resource_Schedule{Schedule: s}})
+		}
+	}
 	for _, name := range names(before.Detectors) {
 		if d := before.Detectors[name]; d.GetService() == service.GetName() {
 			blame(&jv1.Resource{Kind: &jv1.Resource_Detector{Detector: d}})

@@ -70,16 +70,16 @@ func checkScheduled(r *report, s *jv1.Schedule, rb *jv1.Runbook) {
 	case s.GetService() != "" && !slices.Contains(list, s.GetService()):
 		r.problem("service", "the runbook %s is not for %s%s", rb.GetName(), s.GetService(), alternatives(s.GetService(), list))
 	}
-	for _, name := range names(s.GetParameters()) {
-		if _, ok := rb.GetParameters()[name]; !ok {
-			r.problem(quoted("parameters", name), "the runbook %s has no parameter %q%s",
-				rb.GetName(), name, alternatives(name, names(rb.GetParameters())))
-		}
+	var service *jv1.Service
+	if name, err := ScheduledService(s, rb); err == nil {
+		service = r.catalog.Services[name]
 	}
-	for _, name := range names(rb.GetParameters()) {
-		if p := rb.GetParameters()[name]; p.GetRequired() && s.GetParameters()[name] == "" {
-			r.problem("parameters", "the runbook %s needs the parameter %q", rb.GetName(), name)
+	for _, p := range CheckParameters(rb, service, s.GetParameters()) {
+		field := quoted("parameters", p.Name)
+		if p.Reason == ParameterMissing {
+			field = "parameters"
 		}
+		r.problem(field, "%s", p.Message)
 	}
 	warnOfLevel(r, s, rb)
 }

@@ -20,6 +20,8 @@ import (
 	"github.com/jurymast/jurymast/server/detect"
 	"github.com/jurymast/jurymast/server/engine"
 	"github.com/jurymast/jurymast/server/notify"
+	"github.com/jurymast/jurymast/server/retention"
+	"github.com/jurymast/jurymast/server/schedule"
 	"github.com/jurymast/jurymast/server/store"
 )
 
@@ -73,6 +75,8 @@ func registeredMetrics(t *testing.T) map[string][]string {
 	keeper := store.NewKeeper(st, store.SessionOptions{Replica: "docs"})
 	d := &described{labels: map[string][]string{}}
 	engine.New(engine.Options{Store: st, Sessions: keeper, Registerer: d})
+	retention.New(retention.Options{Store: st, Registerer: d})
+	schedule.New(schedule.Options{Store: st, Sessions: keeper, Registerer: d})
 	_, errDetect := detect.New(detect.Options{Store: st, Keeper: keeper, Replica: "docs", Registerer: d})
 	_, errNotify := notify.New(notify.Options{Store: st, Sessions: keeper, Registry: d})
 	who, errAuth := auth.New(auth.Options{})

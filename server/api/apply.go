@@ -138,6 +138,7 @@ func (p *plan) service(v store.View, next *jv1.Service, exists bool, actor strin
 	}
 	p.compare(store.NoneNewer(store.Detectors, v.Revision()))
 	p.compare(store.NoneNewer(store.Runbooks, v.Revision()))
+	p.compare(store.NoneNewer(store.Schedules, v.Revision()))
 	active := state.Msg.GetActiveProvider()
 	if !slices.ContainsFunc(next.GetProviders(), func(sp *jv1.ServiceProvider) bool { return sp.GetName() == active }) {
 		p.refusal = cmp.Or(p.refusal, refused("provider_active", fmt.Sprintf(

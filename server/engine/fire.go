@@ -131,10 +131,15 @@ func expired(t *jv1.Trigger, now time.Time) bool {
 
 // expire clears a trigger that was held back for too long, and says so for each runbook that it asked for in vain.
 func expire(t *jv1.Trigger, now time.Time) {
+	clearTrigger(t, "expired at "+t.GetExpireTime().AsTime().UTC().Format(time.RFC3339), now)
+}
+
+// clearTrigger ends a trigger before all that it asked for has started, and writes down why.
+func clearTrigger(t *jv1.Trigger, why string, now time.Time) {
 	t.State, t.EndTime = tsCleared, timestamppb.New(now)
 	for _, o := range t.GetOutcomes() {
 		if o.GetState() == jv1.OutcomeState_OUTCOME_STATE_BLOCKED {
-			o.Detail = fmt.Sprintf("expired at %s, held back until then: %s", t.GetExpireTime().AsTime().UTC().Format(time.RFC3339), o.GetDetail())
+			o.Detail = fmt.Sprintf("%s, held back until then: %s", why, o.GetDetail())
 			o.Time = timestamppb.New(now)
 		}
 	}

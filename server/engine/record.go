@@ -92,7 +92,8 @@ func release(w *continuity.Workspace, run *jv1.Run) {
 }
 
 // cooldown holds the next automatic start of the same runbook for the same provider back, counted from the end of a
-// run that changed something. A run that changed nothing leaves none.
+// run that changed something. A run that changed nothing leaves none, and neither does one that no provider caused: the
+// times of a schedule say themselves how far they are apart.
 func cooldown(w *continuity.Workspace, run *jv1.Run, plan *jv1.Runbook) {
 	d := defaultCooldown
 	if c := plan.GetGuards().GetCooldown(); c != nil {
@@ -102,7 +103,7 @@ func cooldown(w *continuity.Workspace, run *jv1.Run, plan *jv1.Runbook) {
 	for _, s := range run.GetSteps() {
 		acted = acted || s.GetUndo() != nil
 	}
-	if !acted || d == 0 || run.GetTrigger() == "" || !isLive(run) {
+	if !acted || d == 0 || run.GetTrigger() == "" || run.GetProvider() == "" || !isLive(run) {
 		return
 	}
 	w.Add(store.Put(store.CooldownKey(run.GetService(), providerWord(run.GetProvider()), run.GetRunbook()), &recordv1.Cooldown{

@@ -76,6 +76,9 @@ func (s *start) decide() (verdict, error) {
 
 // guards are those of automatic starts alone.
 func (s *start) guards() (verdict, bool) {
+	if s.mode == jv1.RunMode_RUN_MODE_DRILL {
+		return blocked(continuity.Refuse("drill", "drills are not available in this version")), true
+	}
 	if run := s.episode(); run != "" {
 		return verdict{outcome: jv1.OutcomeState_OUTCOME_STATE_ATTACHED, run: run}, true
 	}
@@ -105,8 +108,11 @@ func (s *start) episode() string {
 	return continuity.Read[*recordv1.Episode](s.desk, key).Msg.GetRun()
 }
 
-// level is what the runbook may do by itself now.
+// level is what the runbook may do by itself now. A dry run changes nothing, so that nobody needs to agree to it.
 func (s *start) level() jv1.AutomationLevel {
+	if s.mode == jv1.RunMode_RUN_MODE_DRY_RUN {
+		return jv1.AutomationLevel_AUTOMATION_LEVEL_ACT
+	}
 	a := s.plan.Msg.GetAutomation()
 	level := a.GetDefault()
 	if q := a.GetWhenQueueing(); q != jv1.AutomationLevel_AUTOMATION_LEVEL_UNSPECIFIED && s.desk.State().GetQueueing() {
@@ -136,6 +142,10 @@ func (s *start) lock() (superseded *jv1.Run, v verdict, done bool) {
 		return nil, verdict{outcome: jv1.OutcomeState_OUTCOME_STATE_ATTACHED, run: holder}, true
 	case !runs.WaitsForHuman(other) || (s.trigger != nil && other.GetTrigger() == s.trigger.GetName()):
 		return nil, blocked(continuity.Refuse(continuity.LiveRun, "run %s of %s acts on %s", holder, other.GetRunbook(), s.desk.Name())), true
+	case s.trigger.GetCause() == jv1.TriggerCause_TRIGGER_CAUSE_SCHEDULE:
+		// What waits may be a disaster's run; routine work is not worth ending it.
+		return nil, blocked(continuity.Refuse(continuity.LiveRun, "run %s of %s waits for a human, and a schedule doesn't take its place",
+			holder, other.GetRunbook())), true
 	}
 	return other, v, false
 }

@@ -20,9 +20,12 @@ const (
 	tsCleared = jv1.TriggerState_TRIGGER_STATE_CLEARED
 )
 
-// causeGone tells whether the health that caused a trigger is over: another episode, or the opposite state. What a client
-// asked for outside of any episode has no such cause.
+// causeGone tells whether the health that caused a trigger is over: another episode, or the opposite state; or whether the
+// schedule that fired it fires no more. What a client asked for outside of any episode has no such cause.
 func causeGone(w *continuity.Workspace, t *jv1.Trigger) *continuity.Refusal {
+	if t.GetCause() == jv1.TriggerCause_TRIGGER_CAUSE_SCHEDULE {
+		return scheduleGone(w, t)
+	}
 	if t.GetCause() != jv1.TriggerCause_TRIGGER_CAUSE_HEALTH && t.GetGeneration() == 0 {
 		return nil
 	}
@@ -33,6 +36,18 @@ func causeGone(w *continuity.Workspace, t *jv1.Trigger) *continuity.Refusal {
 		return nil
 	}
 	return continuity.Refuse(continuity.CauseGone, "%s is %s now (episode %d)", t.GetProvider(), h.GetState(), h.GetGeneration())
+}
+
+// scheduleGone tells whether a schedule is removed or paused.
+func scheduleGone(w *continuity.Workspace, t *jv1.Trigger) *continuity.Refusal {
+	s := continuity.Read[*jv1.Schedule](w, store.ScheduleKey(t.GetSchedule())).Msg
+	switch {
+	case s == nil:
+		return continuity.Refuse(continuity.CauseGone, "there is no schedule %s any more", t.GetSchedule())
+	case s.GetPaused():
+		return continuity.Refuse(continuity.CauseGone, "the schedule %s is paused", t.GetSchedule())
+	}
+	return nil
 }
 
 // matches tells whether a runbook starts on a trigger; the refusal says why not.
@@ -91,7 +106,7 @@ func (e *Engine) evaluate(v store.View, session *store.Session, trigger *jv1.Tri
 	ev.trigger = next
 	desk := continuity.Open(v, trigger.GetService(), now)
 	if gone := causeGone(desk, trigger); gone != nil {
-		next.State, next.EndTime = tsCleared, timestamppb.New(now)
+		clearTrigger(next, gone.Detail, now)
 		return e.finish(ev, desk, session, trigger, rev)
 	}
 	if expired(trigger, now) {
@@ -174,8 +189,12 @@ func (e *Engine) startFor(session *store.Session, desk *continuity.Workspace, pl
 	if reason == "" {
 		reason = fmt.Sprintf("provider %s is %s", t.GetProvider(), healthWord(t.GetHealth()))
 	}
+	mode := t.GetMode()
+	if mode == jv1.RunMode_RUN_MODE_UNSPECIFIED {
+		mode = jv1.RunMode_RUN_MODE_LIVE
+	}
 	return &start{
-		e: e, session: session, desk: desk, plan: plan, trigger: t, mode: jv1.RunMode_RUN_MODE_LIVE,
+		e: e, session: session, desk: desk, plan: plan, trigger: t, mode: mode,
 		params: t.GetParameters(), reason: reason, actor: wordOr(t.GetActor(), "jurymast"),
 	}
 }
