@@ -77,6 +77,7 @@ type Engine struct {
 	session   *store.Session
 	executors map[string]*executor // by run
 	creating  map[string]struct{}  // runs whose creating transaction is under way here
+	left      map[string]struct{}  // keys of records that were reported as left to a newer version
 	services  map[string]chan struct{}
 	group     sync.WaitGroup
 	ctx       context.Context // of the present session; nil without one
@@ -95,7 +96,7 @@ func New(o Options) *Engine {
 	setDefault(&o.Sweep, 30*time.Second)
 	return &Engine{
 		o: o, log: o.Logger, metrics: newMetrics(o.Registerer), calls: make(chan struct{}, o.MaxCalls),
-		executors: map[string]*executor{}, creating: map[string]struct{}{}, services: map[string]chan struct{}{},
+		executors: map[string]*executor{}, creating: map[string]struct{}{}, left: map[string]struct{}{}, services: map[string]chan struct{}{},
 	}
 }
 

@@ -310,6 +310,10 @@ func (x *executor) decide(pending []runs.Event) (t *turn, txn store.Txn, err err
 		if rec.Msg == nil || runs.Ended(rec.Msg.GetState()) {
 			return
 		}
+		if what := foreign(rec.Msg); what != "" {
+			e.leave(rec.Key, what)
+			return
+		}
 		if x.tree == nil {
 			if x.tree = treeOf(v, rec.Msg); x.tree == nil {
 				e.log.Error("the revisions a run was created from can't be read; it is left as it is", "run", x.name)

@@ -16,6 +16,19 @@ func foreign(m proto.Message) string {
 	return foreignIn(m.ProtoReflect())
 }
 
+// leave reports a record that is left to a newer version, once for each.
+func (e *Engine) leave(key, what string) {
+	e.mu.Lock()
+	_, known := e.left[key]
+	e.left[key] = struct{}{}
+	e.mu.Unlock()
+	if known {
+		return
+	}
+	e.metrics.foreign.Inc()
+	e.log.Warn("left as it is, for a replica of a newer version: this one does not know all of it", "key", key, "unknown", what)
+}
+
 func foreignIn(m protoreflect.Message) (what string) {
 	if len(m.GetUnknown()) > 0 {
 		return fmt.Sprintf("a field of %s", m.Descriptor().Name())

@@ -219,6 +219,9 @@ func (e *Engine) steered(ctx context.Context, v store.View, s steering, actor st
 		return stamped(rec), txn, nil
 	case runs.Ended(rec.Msg.GetState()):
 		return nil, txn, fmt.Errorf("run %s has ended %v: %w", s.name, rec.Msg.GetState(), ErrNotPossible)
+	case foreign(rec.Msg) != "":
+		return nil, txn, fmt.Errorf("run %s has %s, which this version does not know: ask a replica of a newer one: %w",
+			s.name, foreign(rec.Msg), ErrNotPossible)
 	case tree == nil:
 		return nil, txn, fmt.Errorf("version %d of runbook %s, or of one that it runs: %w", rec.Msg.GetRunbookVersion(), rec.Msg.GetRunbook(), ErrNotFound)
 	}

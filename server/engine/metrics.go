@@ -19,6 +19,7 @@ type metrics struct {
 	held        *prometheus.CounterVec
 	ended       *prometheus.CounterVec
 	conflicts   prometheus.Counter
+	foreign     prometheus.Counter
 	trouble     prometheus.Counter
 	recovery    prometheus.Histogram
 }
@@ -33,6 +34,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}, []string{"runbook", "state"}),
 		conflicts: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "jurymast_engine_conflicts_total", Help: "Transactions whose facts had changed, and which were decided anew.",
+		}),
+		foreign: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "jurymast_engine_foreign_records_total", Help: "Runs, runbooks and triggers of a newer version that this replica left as they are.",
 		}),
 		trouble: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "jurymast_engine_store_errors_total", Help: "Errors of the store the engine waited out.",
@@ -49,7 +53,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}),
 	}
 	if r != nil {
-		r.MustRegister(m.live, m.escalations, m.held, m.ended, m.conflicts, m.trouble, m.recovery)
+		r.MustRegister(m.live, m.escalations, m.held, m.ended, m.conflicts, m.foreign, m.trouble, m.recovery)
 	}
 	return m
 }

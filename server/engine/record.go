@@ -39,7 +39,7 @@ func treeOf(v store.View, run *jv1.Run) *runbooks.Tree {
 		return store.Get[*jv1.Runbook](v, store.RunbookRevisionKey(name, version)).Msg
 	}
 	plan := revision(run.GetRunbook(), run.GetRunbookVersion())
-	if plan == nil {
+	if plan == nil || foreign(plan) != "" {
 		return nil
 	}
 	tree, err := runbooks.Expand(plan, func(name string) *jv1.Runbook {

@@ -140,7 +140,7 @@ func (s *start) lock() (superseded *jv1.Run, v verdict, done bool) {
 	case s.trigger != nil && other.GetRunbook() == s.plan.Msg.GetName() && other.GetProvider() == s.trigger.GetProvider() &&
 		other.GetGeneration() == s.trigger.GetGeneration():
 		return nil, verdict{outcome: jv1.OutcomeState_OUTCOME_STATE_ATTACHED, run: holder}, true
-	case !runs.WaitsForHuman(other) || (s.trigger != nil && other.GetTrigger() == s.trigger.GetName()):
+	case !runs.WaitsForHuman(other) || foreign(other) != "" || (s.trigger != nil && other.GetTrigger() == s.trigger.GetName()):
 		return nil, blocked(continuity.Refuse(continuity.LiveRun, "run %s of %s acts on %s", holder, other.GetRunbook(), s.desk.Name())), true
 	case s.trigger.GetCause() == jv1.TriggerCause_TRIGGER_CAUSE_SCHEDULE:
 		// What waits may be a disaster's run; routine work is not worth ending it.
@@ -338,6 +338,10 @@ func (e *Engine) decideStart(session *store.Session, req *jv1.StartRunRequest, a
 		plan := store.Get[*jv1.Runbook](view, store.RunbookKey(req.GetRunbook()))
 		if plan.Msg == nil {
 			err = fmt.Errorf("runbook %s: %w", req.GetRunbook(), ErrNotFound)
+			return
+		}
+		if what := foreign(plan.Msg); what != "" {
+			err = fmt.Errorf("runbook %s has %s, which this version does not know: ask a replica of a newer one: %w", req.GetRunbook(), what, ErrNotPossible)
 			return
 		}
 		service, serr := serviceOf(plan.Msg, req.GetService())

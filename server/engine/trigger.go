@@ -104,6 +104,10 @@ func (e *Engine) evaluate(v store.View, session *store.Session, trigger *jv1.Tri
 	now := e.o.Now()
 	next := proto.CloneOf(trigger)
 	ev.trigger = next
+	if what := foreign(trigger); what != "" {
+		e.leave(store.TriggerKey(trigger.GetName()), what)
+		return ev, nil
+	}
 	desk := continuity.Open(v, trigger.GetService(), now)
 	if gone := causeGone(desk, trigger); gone != nil {
 		clearTrigger(next, gone.Detail, now)
@@ -119,6 +123,11 @@ func (e *Engine) evaluate(v store.View, session *store.Session, trigger *jv1.Tri
 			continue
 		}
 		matched++
+		if what := foreign(plan.Msg); what != "" {
+			e.leave(plan.Key, what)
+			open = true // for a replica of a newer version
+			continue
+		}
 		if o := outcomeOf(next, plan.Msg.GetName()); o != nil && o.GetState() != jv1.OutcomeState_OUTCOME_STATE_BLOCKED {
 			continue
 		}
