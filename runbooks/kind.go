@@ -44,12 +44,19 @@ func kinds() map[string]kind {
 		"verify":       {check: checkVerify, summary: verifySummary},
 		"http_request": {check: checkRequest, summary: requestSummary, outputs: requestOutputs},
 
-		"drain_queue":     {},
-		"update_incident": {},
-		"set_weight":      {},
-		"run_runbook":     {},
-		"parallel":        {},
-		"automation_off":  {},
+		"update_incident": {check: checkIncident, summary: incidentSummary, outputs: incidentOutputs, inStore: true},
+		"set_weight": {
+			check: checkWeight, summary: weightSummary, inStore: true,
+			compensation: "restore the weights that were before",
+		},
+		"drain_queue": {check: checkDrain, summary: drainSummary, outputs: drainOutputs, inStore: true},
+		"automation_off": {
+			check: checkNothing, summary: automationOffSummary, inStore: true,
+			compensation: "switch automation on again, unless somebody set it since",
+		},
+
+		"run_runbook": {},
+		"parallel":    {},
 	}
 }
 

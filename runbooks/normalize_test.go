@@ -134,14 +134,18 @@ func TestHash(t *testing.T) {
 }
 
 func TestStepKinds(t *testing.T) {
-	want := "approval disable_queueing enable_queueing http_request notify switch_provider verify wait"
+	want := "approval automation_off disable_queueing drain_queue enable_queueing http_request notify set_weight switch_provider " +
+		"update_incident verify wait"
 	if got := strings.Join(runbooks.StepKinds(), " "); got != want {
 		t.Errorf("kinds are %q, want %q", got, want)
 	}
 	if got := runbooks.StepKind(switchTo("x")); got != "switch_provider" || runbooks.StepKind(&jv1.Step{}) != "" {
 		t.Errorf("the kind is %q", got)
 	}
-	for kind, want := range map[string]bool{"switch_provider": true, "disable_queueing": true, "notify": false, "wait": false, "nope": false} {
+	for kind, want := range map[string]bool{
+		"switch_provider": true, "disable_queueing": true, "set_weight": true, "automation_off": true,
+		"drain_queue": false, "update_incident": false, "notify": false, "wait": false, "nope": false,
+	} {
 		if got := runbooks.IsStateStep(kind); got != want {
 			t.Errorf("IsStateStep(%q) = %v", kind, got)
 		}

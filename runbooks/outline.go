@@ -26,8 +26,8 @@ func Outline(rb *jv1.Runbook) *jv1.Plan {
 		if k.summary != nil {
 			planned.Summary = k.summary(step)
 		}
-		// A switch that has to be confirmed is applied at once, and waits for its proof.
-		if confirmed := step.GetSwitchProvider().GetConfirm() != nil; confirmed || !fused {
+		// A switch that has to be confirmed is applied at once, and waits for its proof; so a drain for its end.
+		if waits := step.GetSwitchProvider().GetConfirm() != nil || step.GetDrainQueue() != nil; waits || !fused {
 			transactions++
 			fused = false
 		}

@@ -191,8 +191,6 @@ func TestOperatorFiles(t *testing.T) {
 		`detector kind passive is not available in this version: remove the detector, or upgrade in "passive: {error_ratio: 0.5, window: 30s, min_requests: 20}"`,
 		`detector kind openai is not available in this version: remove the detector, or upgrade in "openai: {level: completion, interval: 15s, standby_interval: 60s, max_usd_per_day: 0.50}"`,
 		`detector kind status_feed is not available in this version: remove the detector, or upgrade in "status_feed: {url: \"https://status.openai.com\", components: [Chat Completions]}"`,
-		`step kind set_weight is not available in this version: remove the step, or upgrade in "set_weight: {provider: preferred, percent: 5}"`,
-		`step kind drain_queue is not available in this version: remove the step, or upgrade in "- drain_queue: {start_rate: 1/s, timeout: 2h}"`,
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -204,9 +202,6 @@ func TestOperatorFiles(t *testing.T) {
 			continue
 		}
 		if rb := r.GetRunbook(); rb != nil {
-			rb.Steps = slices.DeleteFunc(rb.Steps, func(step *jv1.Step) bool {
-				return step.GetSetWeight() != nil || step.GetDrainQueue() != nil
-			})
 			for _, step := range rb.GetSteps() {
 				if step.GetSwitchProvider().GetConfirm() != nil {
 					step.GetSwitchProvider().Confirm = nil // by a detector of a later version

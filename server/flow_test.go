@@ -154,6 +154,7 @@ func TestEveryMethod(t *testing.T) {
 	get("delete runbook", m15, err)
 
 	r.everySignal(must)
+	r.everyIncident(must)
 	r.everyRun(must)
 
 	d := r.continuity()
@@ -290,4 +291,26 @@ func first[M any](ctx context.Context, open func(context.Context) (receiver[M], 
 		return errors.Join(errClosedEarly, err)
 	}
 	return nil
+}
+
+// everyIncident calls the methods about incidents, once a run has told of one.
+func (r *rig) everyIncident(must func(string, any, error)) {
+	r.t.Helper()
+	ctx := r.t.Context()
+	r.apply(runbook(&jv1.Runbook{Name: "tell", Services: []string{"chat"}, Steps: []*jv1.Step{{
+		Action: &jv1.Step_UpdateIncident{UpdateIncident: &jv1.UpdateIncidentStep{Status: jv1.IncidentStatus_INCIDENT_STATUS_INVESTIGATING}},
+	}}}))
+	_, err := r.runs().StartRun(ctx, &jv1.StartRunRequest{Runbook: "tell", Reason: "x"})
+	must("tell of an incident", nil, err)
+	incidents := jv1.NewIncidentServiceClient(r.conn)
+	all, err := incidents.ListIncidents(ctx, &jv1.ListIncidentsRequest{Service: "chat", Open: true})
+	must("incidents", all, err)
+	if len(all.GetIncidents()) != 1 {
+		r.t.Fatalf("incidents %v", all)
+	}
+	one, err := incidents.GetIncident(ctx, &jv1.GetIncidentRequest{Name: all.GetIncidents()[0].GetName()})
+	must("incident", one, err)
+	if one.GetTitle() != "chat: trouble" || one.GetRevision() == 0 {
+		r.t.Errorf("incident %v", one)
+	}
 }

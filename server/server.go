@@ -253,7 +253,7 @@ func (s *Server) setup(ctx context.Context) error { //nolint:funlen // the compo
 	timely := schedule.New(schedule.Options{Store: st, Sessions: keeper, Logger: log.Named("schedule"), Now: o.Now, Registerer: registry})
 	front, err := api.New(api.Options{
 		Store: st, Runs: runs, Triggers: runs, Planner: runs, Continuity: desk, Automation: desk, Signals: detection,
-		Errors: knownErrors(), Present: continuity.Present, Webhooks: detection.Handler(),
+		Errors: knownErrors(), Present: continuity.Present, PresentRoute: continuity.PresentRoute, Webhooks: detection.Handler(),
 		Metrics:  telemetry.MetricsHandler(log.Named("metrics"), gatherers...),
 		Registry: registry, Auth: s.auth, TLS: s.tls, Insecure: o.Insecure, Now: o.Now, Log: log.Named("api"),
 		Identity: api.Identity{Version: o.Version, Replica: replica, EmbeddedStore: !o.Etcd.external(), StartTime: began},

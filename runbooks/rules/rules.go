@@ -132,6 +132,7 @@ var patterns = map[string]string{
 	`^https?://[^\s/]+(/[^\s]*)?$`:                         `must be an address that begins with http:// or https://`,
 	`^https?://\S+$`:                                       `must be an address that begins with http:// or https://`,
 	"^[A-Za-z0-9-]{1,64}$":                                 `must be the name of a header`,
+	"^[1-9][0-9]{0,5}/[smh]$":                              `must be a rate such as 1/s, 30/m or 500/h`,
 	`^(https?://\S+|env:[A-Za-z_][A-Za-z0-9_]*|file:/.+)$`: `must be an address that begins with http:// or https://, or a reference to one, env:NAME or file:/path`,
 }
 

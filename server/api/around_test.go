@@ -198,7 +198,7 @@ func TestHealthAndReflection(t *testing.T) {
 		t.Errorf("reflection for nobody: %v", err)
 	}
 	r.token = "viewer"
-	if got, err := list(); err != nil || len(got) != 9 {
+	if got, err := list(); err != nil || len(got) != 10 {
 		t.Errorf("reflection: %v, %v", got, err)
 	}
 }

@@ -61,7 +61,7 @@ func (s *continuityService) GetContinuity(_ context.Context, req *jv1.GetContinu
 		return nil, notFound("service", req.GetService())
 	}
 	out := &jv1.GetContinuityResponse{Freshness: s.freshness()}
-	s.store.Read(func(v store.View) { out.State = s.states.get(v, req.GetService()) })
+	s.store.Read(func(v store.View) { out.State = s.states.get(v, req.GetService(), true) })
 	if out.GetState() == nil {
 		return nil, notFound("service", req.GetService())
 	}
@@ -73,7 +73,7 @@ func (s *continuityService) ListContinuity(context.Context, *jv1.ListContinuityR
 	out := &jv1.ListContinuityResponse{Freshness: s.freshness()}
 	s.store.Read(func(v store.View) {
 		for _, name := range servicesIn(v) {
-			if state := s.states.get(v, name); state != nil {
+			if state := s.states.get(v, name, true); state != nil {
 				out.States = append(out.States, state)
 			}
 		}
@@ -90,25 +90,24 @@ func servicesIn(v store.View) []string {
 	return names
 }
 
-// WatchContinuity implements [jv1.ContinuityServiceServer]. A state is sent when anything in it changes but the times
-// at which followers repeat their reports.
+// WatchContinuity implements [jv1.ContinuityServiceServer]. A state is sent when anything in it changes; with in_force
+// also when a follower takes an epoch over, though not when it repeats its report or its queue grows.
 func (s *continuityService) WatchContinuity(req *jv1.WatchContinuityRequest, stream grpc.ServerStreamingServer[jv1.WatchContinuityResponse]) error {
 	from, err := fromCursor(req.GetCursor())
 	if err != nil {
 		return err
 	}
-	f := &continuityFeed{store: s.store, states: s.states, sent: map[string]*jv1.ContinuityState{}}
+	f := &continuityFeed{store: s.store, states: s.states, inForce: req.GetInForce(), sent: map[string]*jv1.ContinuityState{}}
 	if len(req.GetServices()) > 0 {
 		f.wanted = map[string]bool{}
 		for _, name := range req.GetServices() {
 			f.wanted[name] = true
 		}
 	}
-	return follow(stream.Context(), s.signals, s.store, watch[*jv1.ContinuityState]{
+	w := watch[*jv1.ContinuityState]{
 		prefixes:  []string{store.Continuity, store.Services, store.HealthPrefix},
 		from:      from,
 		translate: f.translate,
-		refresh:   f.refresh,
 		send: func(event jv1.WatchEvent, cursor string, state *jv1.ContinuityState) error {
 			m := &jv1.WatchContinuityResponse{Event: event, Cursor: cursor, State: state}
 			if event == jv1.WatchEvent_WATCH_EVENT_BOOKMARK {
@@ -116,15 +115,20 @@ func (s *continuityService) WatchContinuity(req *jv1.WatchContinuityRequest, str
 			}
 			return stream.Send(m)
 		},
-	})
+	}
+	if f.inForce {
+		w.refresh = f.refresh
+	}
+	return follow(stream.Context(), s.signals, s.store, w)
 }
 
 // continuityFeed derives the states of a stream from the changes of what they rest on.
 type continuityFeed struct {
-	store  *store.Store
-	states *presenter
-	wanted map[string]bool // nil: all
-	sent   map[string]*jv1.ContinuityState
+	store   *store.Store
+	states  *presenter
+	inForce bool
+	wanted  map[string]bool // nil: all
+	sent    map[string]*jv1.ContinuityState
 }
 
 func (f *continuityFeed) translate(u store.Update) []change[*jv1.ContinuityState] {
@@ -163,7 +167,7 @@ func (f *continuityFeed) changes(services func(store.View) []string, gone bool) 
 			if f.wanted != nil && !f.wanted[name] {
 				continue
 			}
-			state, last := f.states.get(v, name), f.sent[name]
+			state, last := f.states.get(v, name, f.inForce), f.sent[name]
 			switch {
 			case state == nil && (last != nil || gone):
 				delete(f.sent, name)
@@ -215,10 +219,17 @@ const presentedFor = time.Second
 type presenter struct {
 	store   *store.Store
 	present func(v store.View, service string, now time.Time) *jv1.ContinuityState
+	route   func(v store.View, service string) *jv1.ContinuityState
 	now     func() time.Time
 
 	mu     sync.Mutex
-	shared map[string]presented
+	shared map[presentedKey]presented
+}
+
+// presentedKey tells the states with who has them in force from those without.
+type presentedKey struct {
+	service string
+	inForce bool
 }
 
 type presented struct {
@@ -227,20 +238,25 @@ type presented struct {
 	at       time.Time
 }
 
-// get returns the state of a service as a view shows it; nil when there is none.
-func (p *presenter) get(v store.View, service string) *jv1.ContinuityState {
+// get returns the state of a service as a view shows it, with who has it in force if asked for; nil when there is none.
+func (p *presenter) get(v store.View, service string, inForce bool) *jv1.ContinuityState {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := p.now()
-	if known, ok := p.shared[service]; ok && known.revision == v.Revision() && now.Sub(known.at) < presentedFor && !now.Before(known.at) {
+	now, key := p.now(), presentedKey{service, inForce}
+	if known, ok := p.shared[key]; ok && known.revision == v.Revision() && now.Sub(known.at) < presentedFor && !now.Before(known.at) {
 		return known.state
 	}
-	state := p.present(v, service, now)
+	var state *jv1.ContinuityState
+	if inForce {
+		state = p.present(v, service, now)
+	} else {
+		state = p.route(v, service)
+	}
 	if state == nil {
-		delete(p.shared, service)
+		delete(p.shared, key)
 		return nil
 	}
 	state.RestoreEpoch = p.store.RestoreEpoch()
-	p.shared[service] = presented{state: state, revision: v.Revision(), at: now}
+	p.shared[key] = presented{state: state, revision: v.Revision(), at: now}
 	return state
 }

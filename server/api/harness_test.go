@@ -165,7 +165,7 @@ func start(t *testing.T, o options) *rig {
 	log := hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: r.logged})
 	server, err := api.New(api.Options{
 		Store: r.store, Runs: r.parts, Triggers: r.parts, Planner: r.parts, Signals: r.parts,
-		Continuity: desk, Automation: desk, Present: continuity.Present,
+		Continuity: desk, Automation: desk, Present: continuity.Present, PresentRoute: continuity.PresentRoute,
 		Errors:   []api.Known{{Err: errPart, Class: api.NotPossible}},
 		Webhooks: o.webhooks, Metrics: telemetry.MetricsHandler(log, registry), Registry: registry,
 		Auth: o.auth, TLS: o.tls, Insecure: o.insecure, Now: o.now,

@@ -24,7 +24,7 @@ func newBindings() (bindings, error) {
 	out := bindings{}
 	for _, file := range []protoreflect.FileDescriptor{
 		jv1.File_jurymast_v1_admin_proto, jv1.File_jurymast_v1_catalog_proto, jv1.File_jurymast_v1_continuity_proto,
-		jv1.File_jurymast_v1_detector_proto, jv1.File_jurymast_v1_run_proto, jv1.File_jurymast_v1_runbook_proto,
+		jv1.File_jurymast_v1_detector_proto, jv1.File_jurymast_v1_incident_proto, jv1.File_jurymast_v1_run_proto, jv1.File_jurymast_v1_runbook_proto,
 	} {
 		for i := range file.Services().Len() {
 			methods := file.Services().Get(i).Methods()

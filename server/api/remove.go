@@ -93,7 +93,8 @@ func planRemove(v store.View, r removal) (store.Txn, error) {
 		return store.Txn{}, refused("live_run", fmt.Sprintf("a run acts on %s; wait for it or cancel it", r.name))
 	}
 	txn.If = append(txn.If, store.Absent(store.LiveRunKey(r.name)))
-	txn.Then = append(txn.Then, store.Delete(store.ContinuityKey(r.name)), store.Delete(store.AutomationKey(r.name)))
+	txn.Then = append(txn.Then, store.Delete(store.ContinuityKey(r.name)), store.Delete(store.AutomationKey(r.name)),
+		store.Delete(store.OpenIncidentKey(r.name)))
 	if last := store.Get[*jv1.ContinuityState](v, store.ContinuityKey(r.name)); last.Msg != nil {
 		// Epochs only grow, for a later service of the same name too: who was away meanwhile remembers this one's.
 		txn.If = append(txn.If, store.Unchanged(last.Key, last.Mod))

@@ -58,8 +58,10 @@ type Options struct {
 	Signals Signals
 	// Errors says how the errors of these six are shown; one that is not named is an internal error.
 	Errors []Known
-	// Present derives the state of a service as people and clients see it; nil when there is none.
+	// Present derives the state of a service as people see it; nil when there is none.
 	Present func(v store.View, service string, now time.Time) *jv1.ContinuityState
+	// PresentRoute is Present without who has it in force, for those who follow the route.
+	PresentRoute func(v store.View, service string) *jv1.ContinuityState
 	// Webhooks serves /v1/signals/ and /v1/webhooks/ and decides by itself who may post there. Nil: nothing does.
 	Webhooks http.Handler
 	// Metrics serves /metrics. Nil: nothing does.
@@ -155,9 +157,10 @@ func (s *Server) register(to grpc.ServiceRegistrar) {
 	jv1.RegisterRunbookServiceServer(to, &runbookService{common: s.common, planner: o.Planner})
 	jv1.RegisterRunServiceServer(to, &runService{common: s.common, runs: o.Runs})
 	jv1.RegisterContinuityServiceServer(to, &continuityService{common: s.common, desk: o.Continuity, states: &presenter{
-		store: o.Store, present: o.Present, now: o.Now, shared: map[string]presented{},
+		store: o.Store, present: o.Present, route: o.PresentRoute, now: o.Now, shared: map[presentedKey]presented{},
 	}})
 	jv1.RegisterDetectorServiceServer(to, &detectorService{common: s.common, evidence: o.Signals, triggers: o.Triggers})
+	jv1.RegisterIncidentServiceServer(to, &incidentService{common: s.common})
 	jv1.RegisterAdminServiceServer(to, &adminService{common: s.common, identity: o.Identity, automation: o.Automation})
 }
 
@@ -184,6 +187,7 @@ func (s *Server) prepareHTTP() error {
 		jv1.RegisterRunServiceHandlerClient(ctx, mux, jv1.NewRunServiceClient(dial)),
 		jv1.RegisterContinuityServiceHandlerClient(ctx, mux, jv1.NewContinuityServiceClient(dial)),
 		jv1.RegisterDetectorServiceHandlerClient(ctx, mux, jv1.NewDetectorServiceClient(dial)),
+		jv1.RegisterIncidentServiceHandlerClient(ctx, mux, jv1.NewIncidentServiceClient(dial)),
 		jv1.RegisterAdminServiceHandlerClient(ctx, mux, jv1.NewAdminServiceClient(dial)),
 	); err != nil {
 		return fmt.Errorf("register the HTTP side: %w", err)

@@ -18,8 +18,8 @@ const (
 	signalEvery = time.Second
 )
 
-// signals wakes all streams when something happens that is no change of their own keys: the store goes away or comes
-// back, a follower takes an epoch over, the server stops. Safe for concurrent use.
+// signals wakes streams when something happens that is no change of their own keys: the store goes away or comes back, the
+// server stops; for those that tell of it also when a follower takes an epoch over. Safe for concurrent use.
 type signals struct {
 	store *store.Store
 	now   func() time.Time
@@ -27,22 +27,32 @@ type signals struct {
 	changed func(live bool)
 
 	mu       sync.Mutex
-	current  context.Context //nolint:containedctx // a broadcast: canceled to wake, then replaced
-	wake     context.CancelFunc
+	all      broadcast // wakes every stream
+	reports  broadcast // wakes those that tell who has which epoch in force
 	stopping bool
 }
 
-func newSignals(st *store.Store, now func() time.Time, changed func(live bool)) *signals {
-	s := &signals{store: st, now: now, changed: changed}
-	s.current, s.wake = context.WithCancel(context.Background())
-	return s
+// broadcast is a context that is canceled to wake who waits for it, and then replaced.
+type broadcast struct {
+	current context.Context //nolint:containedctx // see above
+	wake    context.CancelFunc
 }
 
-// next waits for an update for at most the given time, or until all streams are woken; then the error is that of
-// a context, while ctx itself is well.
-func (s *signals) next(ctx context.Context, sub store.Subscription, most time.Duration) (store.Update, error) {
+func newBroadcast() broadcast {
+	var b broadcast
+	b.current, b.wake = context.WithCancel(context.Background())
+	return b
+}
+
+func newSignals(st *store.Store, now func() time.Time, changed func(live bool)) *signals {
+	return &signals{store: st, now: now, changed: changed, all: newBroadcast(), reports: newBroadcast()}
+}
+
+// next waits for an update for at most the given time, or until all streams, or with reports those that tell of reports,
+// are woken; then the error is that of a context, while ctx itself is well.
+func (s *signals) next(ctx context.Context, sub store.Subscription, most time.Duration, reports bool) (store.Update, error) {
 	s.mu.Lock()
-	current, stopping := s.current, s.stopping
+	current, reported, stopping := s.all.current, s.reports.current, s.stopping
 	s.mu.Unlock()
 	if stopping {
 		return store.Update{}, context.Canceled
@@ -50,6 +60,9 @@ func (s *signals) next(ctx context.Context, sub store.Subscription, most time.Du
 	waiting, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	defer context.AfterFunc(current, cancel)()
+	if reports {
+		defer context.AfterFunc(reported, cancel)()
+	}
 	return sub.Next(waiting)
 }
 
@@ -59,13 +72,18 @@ func (s *signals) stopped() bool {
 	return s.stopping
 }
 
-// broadcast wakes all streams.
-func (s *signals) broadcast() {
+// wakeAll wakes every stream.
+func (s *signals) wakeAll() { s.send(&s.all) }
+
+// wakeReports wakes the streams that tell who has which epoch in force.
+func (s *signals) wakeReports() { s.send(&s.reports) }
+
+func (s *signals) send(b *broadcast) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.wake()
+	b.wake()
 	if !s.stopping {
-		s.current, s.wake = context.WithCancel(context.Background())
+		*b = newBroadcast()
 	}
 }
 
@@ -74,7 +92,8 @@ func (s *signals) stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopping = true
-	s.wake()
+	s.all.wake()
+	s.reports.wake()
 }
 
 // run looks at the store until ctx ends.
@@ -95,12 +114,12 @@ func (s *signals) run(ctx context.Context) {
 		if now := s.store.Freshness().Live; now != live {
 			live = now
 			s.changed(live)
-			s.broadcast()
+			s.wakeAll()
 		}
 	}
 }
 
-// watchInForce wakes the streams when a follower takes another epoch over. A report that repeats the last one wakes
+// watchInForce wakes the streams that tell of it when a follower takes another epoch over. A report that repeats the last one wakes
 // nobody.
 func (s *signals) watchInForce(ctx context.Context) {
 	sub := s.store.Subscribe([]string{store.InForce}, store.Cursor{})
@@ -114,7 +133,7 @@ func (s *signals) watchInForce(ctx context.Context) {
 		if !inForceChanged(epochs, u) {
 			continue
 		}
-		s.broadcast()
+		s.wakeReports()
 		select {
 		case <-ctx.Done():
 			return

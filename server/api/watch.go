@@ -30,7 +30,7 @@ type watch[T any] struct {
 	from store.Cursor
 	// translate tells what an update means to the caller. With a reset it gives everything.
 	translate func(store.Update) []change[T]
-	// refresh tells what changed by time or by what no prefix covers; nil: nothing does.
+	// refresh tells what reports of epochs in force changed, which no prefix covers; nil: none are told of.
 	refresh func() []change[T]
 	// send sends a message; the value counts with PUT and DELETE only.
 	send func(event jv1.WatchEvent, cursor string, value T) error
@@ -50,7 +50,7 @@ func follow[T any](ctx context.Context, s *signals, st *store.Store, w watch[T])
 		beat = s.now().Add(heartbeat)
 	}
 	for {
-		update, err := s.next(ctx, sub, beat.Sub(s.now()))
+		update, err := s.next(ctx, sub, beat.Sub(s.now()), w.refresh != nil)
 		switch {
 		case err == nil:
 			if err := f.update(update); err != nil {

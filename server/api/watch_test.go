@@ -244,7 +244,7 @@ func TestWatchContinuity(t *testing.T) {
 func TestWatchTellsWhoHasWhatInForce(t *testing.T) {
 	r := start(t, options{})
 	r.world()
-	f := r.watchContinuity(&jv1.WatchContinuityRequest{})
+	f := r.watchContinuity(&jv1.WatchContinuityRequest{InForce: true})
 	f.wants("PUT chat alpha", "BOOKMARK  ")
 	report := func(epoch int64) {
 		t.Helper()

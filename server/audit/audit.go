@@ -54,8 +54,10 @@ type Change struct {
 }
 
 // Op returns the write that records the change as the context's caller's, to be put into the change's transaction.
-func Op(ctx context.Context, now time.Time, ch Change) store.Op {
-	c := From(ctx)
+func Op(ctx context.Context, now time.Time, ch Change) store.Op { return OpOf(From(ctx), now, ch) }
+
+// OpOf is [Op] for a caller that no context carries, such as a run.
+func OpOf(c Caller, now time.Time, ch Change) store.Op {
 	id := store.NewID("a", now)
 	return store.Put(store.AuditKey(id), &jv1.AuditEvent{
 		Name: id, Time: timestamppb.New(now), Actor: c.Principal, Role: c.Role, Action: c.Action,

@@ -51,6 +51,7 @@ var rules = map[string]service{
 		"ReportSignals": steers, "SetOperatorSignal": steers, "FireTrigger": steers,
 		"ListTriggers": reads, "ListHealth": reads, "WatchHealth": reads, "WhyNot": reads,
 	},
+	"jurymast.v1.IncidentService": {"GetIncident": reads, "ListIncidents": reads},
 	"jurymast.v1.AdminService": {
 		"SetAutomation": steers,
 		"GetInfo":       reads, "GetAutomation": reads, "ListNotifications": reads,

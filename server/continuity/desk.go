@@ -255,11 +255,16 @@ func (d *Desk) SetAutomation(ctx context.Context, req *jv1.SetAutomationRequest)
 	return a, nil
 }
 
-// ReportInForce stores which epochs a subscriber has in force. It is not a change anybody made, so it is not audited.
+// ReportInForce stores which epochs a subscriber has in force, and what it has queued. It is not a change anybody made,
+// so it is not audited. A report that does not say which life of the store it speaks of speaks of the present one.
 func (d *Desk) ReportInForce(ctx context.Context, req *jv1.ReportInForceRequest) (*jv1.ReportInForceResponse, error) {
 	now := d.now()
 	report := &recordv1.InForceReport{
 		Subscriber: req.GetSubscriber(), Epochs: req.GetEpochs(), ReportTime: stamp(now), ValidUntil: stamp(now.Add(reportValidity)),
+		Queues: req.GetQueues(), RestoreEpoch: req.GetRestoreEpoch(),
+	}
+	if report.RestoreEpoch == "" {
+		report.RestoreEpoch = d.store.RestoreEpoch()
 	}
 	txn := store.Txn{Then: []store.Op{store.Put(store.InForceKey(req.GetSubscriber()), report)}}
 	if _, err := d.store.Commit(ctx, txn); err != nil {

@@ -14,8 +14,11 @@ import (
 
 // CheckMachines refuses what machines may not do now because a human said so: automation is off, or the guards were
 // overruled. Humans are never refused by it.
-func (w *Workspace) CheckMachines() *Refusal {
-	if r := w.CheckAutomation(); r != nil {
+func (w *Workspace) CheckMachines() *Refusal { return w.CheckMachine("") }
+
+// CheckMachine is [Workspace.CheckMachines] for a run, which goes on when it stopped the machines itself.
+func (w *Workspace) CheckMachine(run string) *Refusal {
+	if r := w.CheckAutomationOf(run); r != nil {
 		return r
 	}
 	return w.CheckBreakGlass()
@@ -29,23 +32,6 @@ func (w *Workspace) CheckBreakGlass() *Refusal {
 		return nil
 	}
 	return refuse(BreakGlass, "a human holds %s on %s past the guards; last word of %s: %s", w.name, s.GetActiveProvider(), s.GetActor(), s.GetReason())
-}
-
-// CheckAutomation refuses when a human stopped the machines. A missing switch was never touched and is on.
-func (w *Workspace) CheckAutomation() *Refusal {
-	for _, scope := range []string{"", w.name} {
-		a := Read[*jv1.Automation](w, store.AutomationKey(scope))
-		if a.Msg == nil || a.Msg.GetOn() {
-			continue
-		}
-		where := "everywhere"
-		if scope != "" {
-			where = "for " + scope
-		}
-		return refuse(AutomationOff, "%s switched automation off %s at %s: %s", a.Msg.GetActor(), where,
-			a.Msg.GetTime().AsTime().UTC().Format(time.RFC3339), a.Msg.GetReason())
-	}
-	return nil
 }
 
 // CheckTarget refuses a provider that a switch must not go to.
@@ -74,13 +60,15 @@ func (w *Workspace) CheckTarget(provider string) *Refusal {
 	return nil
 }
 
-// Switch makes provider the active one if the guards allow. When it already is, only the mark of a break-glass is
-// lifted: the guards would allow the route now. A machine's switch takes a slot of the fleet-wide limit.
+// Switch makes provider the active one, with all of the traffic, if the guards allow. When it already is, only weights
+// are taken back and the mark of a break-glass is lifted: the guards would allow the route now. A machine's switch takes
+// a slot of the fleet-wide limit.
 func (w *Workspace) Switch(provider string, provisional bool, a Author) *Refusal {
 	if r := w.CheckTarget(provider); r != nil {
 		return r
 	}
 	if provider == w.Active() {
+		w.setWeights(nil, a)
 		w.mark(a)
 		return nil
 	}
@@ -102,6 +90,7 @@ func (w *Workspace) ForceSwitch(provider string, a Author) *Refusal {
 	}
 	a.BreakGlass = r != nil
 	if provider == w.Active() {
+		w.setWeights(nil, a)
 		w.mark(a)
 		return nil
 	}

@@ -10,9 +10,27 @@ import (
 	"github.com/jurymast/jurymast/server/store"
 )
 
-// Present returns the state of a service as people and clients see it, with what is derived filled in: phase, in force,
-// providers, revision. It returns nil when there is no such service. RestoreEpoch is left to the caller.
+// Present returns the state of a service as people see it, with what is derived filled in: phase, in force, providers,
+// revision. It returns nil when there is no such service. RestoreEpoch is left to the caller.
 func Present(view store.View, service string, now time.Time) *jv1.ContinuityState {
+	out := PresentRoute(view, service)
+	if out == nil {
+		return nil
+	}
+	for _, r := range store.List[*recordv1.InForceReport](view, store.InForce) {
+		epoch, ok := r.Msg.GetEpochs()[service]
+		if ok && now.Before(r.Msg.GetValidUntil().AsTime()) {
+			out.InForce = append(out.InForce, &jv1.InForce{
+				Subscriber: r.Msg.GetSubscriber(), Epoch: epoch, ReportTime: r.Msg.GetReportTime(),
+				Queue: r.Msg.GetQueues()[service], RestoreEpoch: r.Msg.GetRestoreEpoch(),
+			})
+		}
+	}
+	return out
+}
+
+// PresentRoute is [Present] without who has it in force: what those who follow the route need, whatever their number.
+func PresentRoute(view store.View, service string) *jv1.ContinuityState {
 	rec := store.Get[*jv1.ContinuityState](view, store.ContinuityKey(service))
 	if rec.Msg == nil {
 		return nil
@@ -24,14 +42,6 @@ func Present(view store.View, service string, now time.Time) *jv1.ContinuityStat
 	out.Phase = PhaseOf(svc, out, health)
 	for _, p := range svc.GetProviders() {
 		out.Providers = append(out.Providers, p.GetName())
-	}
-	for _, r := range store.List[*recordv1.InForceReport](view, store.InForce) {
-		epoch, ok := r.Msg.GetEpochs()[service]
-		if ok && now.Before(r.Msg.GetValidUntil().AsTime()) {
-			out.InForce = append(out.InForce, &jv1.InForce{
-				Subscriber: r.Msg.GetSubscriber(), Epoch: epoch, ReportTime: r.Msg.GetReportTime(),
-			})
-		}
 	}
 	return out
 }

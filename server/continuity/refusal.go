@@ -24,6 +24,10 @@ const (
 	TargetUnproven Guard = "target_unproven"
 	// TargetIncapable: the target lacks a capability the service needs.
 	TargetIncapable Guard = "target_incapable"
+	// TargetActive: the provider is the active one already.
+	TargetActive Guard = "target_active"
+	// WeightTooLarge: the shares of traffic leave nothing to the active provider.
+	WeightTooLarge Guard = "weight_too_large"
 	// LastHealthy: the active provider is healthy and the target is not.
 	LastHealthy Guard = "last_healthy_provider"
 	// Cooldown: the same runbook ended for the same provider a short time ago.

@@ -29,6 +29,8 @@ type Workspace struct {
 	rerouted bool                 // an epoch step is due
 	read     map[string]int64     // key to the revision it was read at
 	whole    map[string]bool      // prefixes that are compared as a whole
+	newest   map[string]bool      // prefixes under which nothing may have been put since
+	written  map[string]proto.Message
 	ops      []store.Op
 }
 
@@ -118,12 +120,14 @@ func (w *Workspace) Phase() jv1.Phase {
 	return PhaseOf(w.Service.Msg, w.State(), w.Health(w.Active()).Msg)
 }
 
-// PhaseOf derives the phase from the facts. Queueing outweighs the route: nobody serves. Weights on the preferred
-// provider while another is active mean that traffic is on its way back.
+// PhaseOf derives the phase from the facts. What is queued and to be drained is on its way back, as are weights on the
+// preferred provider while another is active. Otherwise queueing outweighs the route: nobody serves.
 func PhaseOf(service *jv1.Service, state *jv1.ContinuityState, active *jv1.Health) jv1.Phase {
 	switch {
 	case state == nil || service == nil:
 		return jv1.Phase_PHASE_UNSPECIFIED
+	case state.GetDrain() != nil:
+		return jv1.Phase_PHASE_FAILING_BACK
 	case state.GetQueueing():
 		return jv1.Phase_PHASE_QUEUEING
 	case state.GetActiveProvider() != Preferred(service) && state.GetWeights()[Preferred(service)] > 0:
@@ -157,6 +161,13 @@ type Author struct {
 // change returns the state to write into, with author and epoch step prepared. Changes of one workspace share one
 // epoch step.
 func (w *Workspace) change(a Author) *jv1.ContinuityState {
+	s := w.step()
+	s.Run, s.Actor, s.Reason = a.Run, a.Actor, a.Reason
+	return s
+}
+
+// step returns the state to write into with the epoch step alone: whose word the route is stays as it was.
+func (w *Workspace) step() *jv1.ContinuityState {
 	if w.next == nil {
 		w.next = proto.CloneOf(w.state.Msg)
 	}
@@ -164,7 +175,6 @@ func (w *Workspace) change(a Author) *jv1.ContinuityState {
 		w.rerouted = true
 		w.next.Epoch++
 	}
-	w.next.Run, w.next.Actor, w.next.Reason = a.Run, a.Actor, a.Reason
 	return w.next
 }
 
@@ -237,11 +247,12 @@ func (w *Workspace) Txn() (compares []store.Compare, ops []store.Op) {
 	// Where a service has many providers, what stands once for each of them is compared as a whole. That does not notice
 	// a removal; but neither a provider nor its health is removed while the service, which is compared, names it.
 	whole := maps.Clone(w.whole)
+	maps.Copy(whole, w.newest)
 	if len(w.read) > maxCompares {
 		whole[store.HealthKey(w.name, "")], whole[store.Providers] = true, true
 	}
 	for _, key := range slices.Sorted(maps.Keys(w.read)) {
-		if prefix := key[:strings.LastIndexByte(key, '/')+1]; !whole[prefix] {
+		if prefix := key[:strings.LastIndexByte(key, '/')+1]; !whole[prefix] || w.newest[prefix] {
 			compares = append(compares, store.Unchanged(key, w.read[key]))
 		}
 	}

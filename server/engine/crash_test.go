@@ -23,24 +23,33 @@ type scenario struct {
 	name string
 	book *jv1.Runbook
 	end  jv1.RunState
+	// queued is how many requests a gateway holds for the service; 0: there is no gateway.
+	queued int64
 }
 
 // scenarios hold every step kind, alone and together, with failure, retry and compensation.
 func scenarios() []scenario {
 	return []scenario{
-		{"switch", book("s", doing(switchTo("b"))), succeeded},
-		{"queue", book("s", doing(queue())), succeeded},
-		{"notify", book("s", doing(tell("one"), tell("two"))), succeeded},
-		{"calls", book("s", doing(post("one"), post("two"), post("three"))), succeeded},
-		{"call once", book("s", doing(tell("one"), post("two", once), tell("three"))), succeeded},
-		{"wait", book("s", doing(switchTo("b"), pauseFor(3*time.Second), queue())), succeeded},
-		{"approval", book("s", doing(ask("sure"), switchTo("b"))), succeeded},
-		{"confirm", book("s", doing(confirmed(switchTo("b", "c"), 5*time.Second), tell("told"))), succeeded},
-		{"verify", book("s", doing(&jv1.Step{Id: "ok", Action: &jv1.Step_Verify{Verify: &jv1.VerifyStep{
+		{name: "switch", book: book("s", doing(switchTo("b"))), end: succeeded},
+		{name: "queue", book: book("s", doing(queue())), end: succeeded},
+		{name: "notify", book: book("s", doing(tell("one"), tell("two"))), end: succeeded},
+		{name: "calls", book: book("s", doing(post("one"), post("two"), post("three"))), end: succeeded},
+		{name: "call once", book: book("s", doing(tell("one"), post("two", once), tell("three"))), end: succeeded},
+		{name: "wait", book: book("s", doing(switchTo("b"), pauseFor(3*time.Second), queue())), end: succeeded},
+		{name: "approval", book: book("s", doing(ask("sure"), switchTo("b"))), end: succeeded},
+		{name: "confirm", book: book("s", doing(confirmed(switchTo("b", "c"), 5*time.Second), tell("told"))), end: succeeded},
+		{name: "verify", book: book("s", doing(&jv1.Step{Id: "ok", Action: &jv1.Step_Verify{Verify: &jv1.VerifyStep{
 			Health: jv1.VerifyHealth_VERIFY_HEALTH_HEALTHY, Provider: "b",
-		}}}, switchTo("b"))), succeeded},
-		{"compensate", book("s", doing(switchTo("b"), queue(), post("one"), onFailure(post("refused"), jv1.OnFailure_ON_FAILURE_COMPENSATE))), failed},
-		{"mixed", book("s", doing(tell("first"), switchTo("b"), post("call"), queue(), tell("last"))), succeeded},
+		}}}, switchTo("b"))), end: succeeded},
+		{name: "compensate", book: book("s", doing(switchTo("b"), queue(), post("one"), onFailure(post("refused"), jv1.OnFailure_ON_FAILURE_COMPENSATE))), end: failed},
+		{name: "mixed", book: book("s", doing(tell("first"), switchTo("b"), post("call"), queue(), tell("last"))), end: succeeded},
+		{name: "weight", book: book("s", doing(weigh("canary", "b", 5), pauseFor(2*time.Second), weigh("more", "b", 20))), end: succeeded},
+		{name: "weight undone", book: book("s", doing(weigh("canary", "b", 5), onFailure(post("refused"), jv1.OnFailure_ON_FAILURE_COMPENSATE))), end: failed},
+		{name: "automation off", book: book("s", doing(machinesOff("off"), post("call"), switchTo("b"))), end: succeeded},
+		{name: "automation undone", book: book("s", doing(machinesOff("off"), onFailure(post("refused"), jv1.OnFailure_ON_FAILURE_COMPENSATE))), end: failed},
+		{name: "incident", book: book("s", doing(say("bad", identified), switchTo("b"), say("better", monitoring), post("call"), say("over", resolved))), end: succeeded},
+		{name: "drain", book: book("s", doing(queue(), drain("drain"), unqueue())), end: succeeded, queued: 5},
+		{name: "drain that fails", book: book("s", doing(queue(), onFailure(drainWithin("drain", 5*time.Second), jv1.OnFailure_ON_FAILURE_COMPENSATE))), end: failed, queued: 1 << 40},
 	}
 }
 
@@ -52,6 +61,11 @@ type outcome struct {
 	state    jv1.RunState
 	outbox   string
 	effects  string
+	weights  string
+	drain    bool
+	machines string // how automation was left
+	incident string // where the incident stands, and how often it was spoken of
+	audited  int    // changes of automation
 }
 
 // boundary says where a replica dies: at its n-th transaction for the run, and how.
@@ -112,6 +126,8 @@ func (s scenario) run(t *testing.T, boundaries []boundary) (out outcome, transac
 		r.probes.set("b", 3)
 		// The replica that watches the test must not help: it has no engine of its own.
 		r.catalog(s.book)
+		gw := &gateway{rig: r, name: "gw", queued: s.queued}
+		gw.report()
 		r.first.stop()
 		r.first.done.Wait()
 		r.first.stop = func() {}
@@ -124,7 +140,7 @@ func (s scenario) run(t *testing.T, boundaries []boundary) (out outcome, transac
 			last = newDying(r.backend, where)
 			p := r.replica(fmt.Sprintf("replica-%d", i), last)
 			s.request(t, r, p, last)
-			settle(r, p, last)
+			settle(r, p, last, gw.work)
 			if i < len(boundaries) {
 				last.SetDown(true)
 			}
@@ -158,7 +174,7 @@ func (s scenario) request(t *testing.T, r *rig, p *replica, d *dying) {
 }
 
 // settle lets the replica work until the run has ended or the replica dies, and answers what the run asks.
-func settle(r *rig, p *replica, d *dying) {
+func settle(r *rig, p *replica, d *dying, meanwhile func()) {
 	for range 600 {
 		select {
 		case <-d.dead:
@@ -180,6 +196,7 @@ func settle(r *rig, p *replica, d *dying) {
 			}
 		}
 		time.Sleep(100 * time.Millisecond)
+		meanwhile()
 		synctest.Wait()
 	}
 }
@@ -222,6 +239,8 @@ func (s scenario) judge(t *testing.T, r *rig) outcome {
 	return outcome{
 		active: st.GetActiveProvider(), queueing: st.GetQueueing(), epoch: st.GetEpoch(), state: run.GetState(),
 		outbox: strings.Join(letters, " "), effects: strings.Join(slices.Sorted(maps.Keys(effects)), " "),
+		weights: fmt.Sprint(st.GetWeights()), drain: st.GetDrain() != nil, machines: r.machines(run), incident: r.incident(),
+		audited: r.audited(),
 	}
 }
 

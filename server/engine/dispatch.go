@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 	"github.com/jurymast/jurymast/runbooks/runs"
 	"github.com/jurymast/jurymast/server/store"
@@ -14,7 +15,7 @@ import (
 var followed = []string{
 	store.Sessions, store.Services, store.Runbooks, store.Continuity, store.VotesPrefix, store.Reports, store.HealthPrefix,
 	store.Triggers, store.Runs, store.LiveRuns, store.Cooldowns, store.AutomationPrefix,
-	store.Maintenances, store.SettingsPrefix, store.SwitchSlots,
+	store.Maintenances, store.SettingsPrefix, store.SwitchSlots, store.InForce,
 }
 
 // dispatch follows the store and wakes whom a change concerns. It decides nothing: a change that is missed costs only
@@ -59,6 +60,10 @@ func (e *Engine) concern(up store.Update) {
 		case store.SwitchSlots:
 			// Who waits for a slot looks again when the first is free by itself; only one that is removed is free earlier.
 			everywhere = everywhere || ev.Msg == nil
+		case store.InForce:
+			if report, ok := ev.Msg.(*recordv1.InForceReport); ok {
+				e.wakeDraining(report)
+			}
 		case store.VotesPrefix, store.Reports:
 			e.wakeService(first(rest))
 		default:

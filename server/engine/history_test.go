@@ -96,9 +96,11 @@ func historyOf(t *testing.T, s scenario) *history {
 		kept.sink = r.sink
 		r.probes.set("b", 3)
 		r.catalog(s.book)
+		gw := &gateway{rig: r, name: "gw", queued: s.queued}
+		gw.report()
 		d := newDying(r.backend, boundary{})
 		s.request(t, r, r.first, d)
-		settle(r, r.first, d)
+		settle(r, r.first, d, gw.work)
 		h.Expected = outcomeIn(s.judge(t, r))
 		r.first.kill()
 		cancel()
@@ -154,7 +156,9 @@ func (h *history) resume(t *testing.T, n int) (out recordedOutcome) {
 		d := newDying(r.backend, boundary{})
 		p := r.replica("next-version", d)
 		defer p.kill()
-		settle(r, p, d)
+		gw := &gateway{rig: r, name: "gw"}
+		gw.remember()
+		settle(r, p, d, gw.work)
 		out = outcomeIn(scenario{}.judge(t, r))
 		// What was called before the version changed counts as well.
 		effects := map[string]bool{}

@@ -175,6 +175,7 @@ func (s *start) create(level jv1.AutomationLevel, superseded *jv1.Run) (verdict,
 		if err := s.supersede(&txn, superseded, name); err != nil {
 			return verdict{}, err
 		}
+		s.desk.EndDrain(superseded.GetName())
 	}
 	if isLive(run) {
 		s.desk.Add(store.Put(store.LiveRunKey(s.desk.Name()), &recordv1.LiveRun{Run: name}))

@@ -69,6 +69,7 @@ func (t *turn) fold(events ...runs.Event) error {
 
 // take decides until there is nothing more to do now in any branch.
 func (t *turn) take() error {
+	defer t.settleDrain()
 	settled := map[int]bool{} // branches that wait, by the index of the step
 	for {
 		if _, ops := t.desk.Txn(); len(ops) > maxTurnOps || len(t.events) > maxTurnEvents {

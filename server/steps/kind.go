@@ -107,13 +107,13 @@ func (in *Input) Author() continuity.Author {
 	}
 }
 
-// checkAutomation refuses a machine's run where a human stopped the machines or overruled the guards. Humans' runs are
-// never stopped.
+// checkAutomation refuses a machine's run where somebody else stopped the machines, or a human overruled the guards.
+// Humans' runs are never stopped.
 func (in *Input) checkAutomation() *continuity.Refusal {
 	if in.Run.GetTrigger() == "" {
 		return nil
 	}
-	return in.Desk.CheckMachines()
+	return in.Desk.CheckMachine(in.Run.GetName())
 }
 
 // started is when the step began: now, when it has not yet.

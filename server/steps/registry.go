@@ -27,6 +27,10 @@ func New(o Options) *Registry {
 		"wait":             wait{},
 		"verify":           verify{},
 		"http_request":     httpRequest{client: o.Client},
+		"set_weight":       setWeight{},
+		"automation_off":   automationOff{},
+		"update_incident":  updateIncident{},
+		"drain_queue":      drainQueue{},
 	}}
 }
 

@@ -55,6 +55,7 @@ func (k switchProvider) pick(in *Input, spec *jv1.SwitchProviderStep) Move {
 			}
 			return in.done("would switch %s from %s to %s", w.Name(), from, candidate)
 		}
+		weights := w.State().GetWeights()
 		r := w.Switch(candidate, provisional, in.Author())
 		if r != nil && r.Guard == continuity.SwitchLimit {
 			return k.limited(in, r)
@@ -63,7 +64,7 @@ func (k switchProvider) pick(in *Input, spec *jv1.SwitchProviderStep) Move {
 			refused = append(refused, r.Error())
 			continue
 		}
-		return k.picked(in, spec, from, candidate)
+		return k.picked(in, spec, picked{from: from, to: candidate, weights: weights})
 	}
 	return k.exhausted(in, refused)
 }
@@ -80,11 +81,17 @@ func (switchProvider) limited(in *Input, r *continuity.Refusal) Move {
 	return m
 }
 
-func (k switchProvider) picked(in *Input, spec *jv1.SwitchProviderStep, from, candidate string) Move {
-	w := in.Desk
+// picked is a switch that was made, and what it replaced.
+type picked struct {
+	from, to string
+	weights  map[string]int32
+}
+
+func (k switchProvider) picked(in *Input, spec *jv1.SwitchProviderStep, p picked) Move {
+	w, from, candidate := in.Desk, p.from, p.to
 	undo := in.At.GetUndo()
-	if undo == nil && from != candidate {
-		undo = &jv1.Undo{Provider: from, Queueing: w.State().GetQueueing(), Epoch: w.State().GetEpoch()}
+	if undo == nil && (from != candidate || len(p.weights) > 0) {
+		undo = &jv1.Undo{Provider: from, Queueing: w.State().GetQueueing(), Epoch: w.State().GetEpoch(), Weights: p.weights}
 	}
 	output := map[string]string{outTo: candidate, outFrom: from, outSince: strconv.FormatInt(w.Now.UnixNano(), 10)}
 	if spec.GetConfirm() == nil || from == candidate {
@@ -169,11 +176,18 @@ func (k switchProvider) exhausted(in *Input, refused []string) Move {
 
 func (k switchProvider) Undo(in *Input) string {
 	w, undo := in.Desk, in.At.GetUndo()
-	if w.State().GetRun() != in.Run.GetName() || w.Active() == undo.GetProvider() {
-		return "left as it is: " + w.Active() + " was set by somebody else, or is back already"
+	if w.State().GetRun() != in.Run.GetName() {
+		return "left as it is: " + w.Active() + " was set by somebody else"
 	}
-	if r := w.Switch(undo.GetProvider(), false, in.Author()); r != nil {
-		return "kept " + w.Active() + ", because " + r.Error()
+	text := w.Active() + " is back already"
+	if w.Active() != undo.GetProvider() {
+		if r := w.Switch(undo.GetProvider(), false, in.Author()); r != nil {
+			return "kept " + w.Active() + ", because " + r.Error()
+		}
+		text = "switched back to " + undo.GetProvider()
 	}
-	return "switched back to " + undo.GetProvider()
+	if len(undo.GetWeights()) > 0 {
+		text += "; " + w.RestoreWeights(undo.GetWeights(), in.Author())
+	}
+	return text
 }

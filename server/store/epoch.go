@@ -23,6 +23,15 @@ func epochText(e *recordv1.RestoreEpoch) string {
 	return fmt.Sprintf("%015d-%s", e.GetNumber(), e.GetSuffix())
 }
 
+// LifeOf is the restore epoch as a view shows it, as [Store.RestoreEpoch] writes it. Empty when there is none.
+func LifeOf(v View) string {
+	rec := Get[*recordv1.RestoreEpoch](v, RestoreEpochKey())
+	if rec.Msg == nil {
+		return ""
+	}
+	return epochText(rec.Msg)
+}
+
 // epochOf reads the restore epoch of a snapshot; empty when it has none.
 func epochOf(s *snapshot) string {
 	r, ok := s.records.get(RestoreEpochKey())

@@ -284,6 +284,8 @@ type Automation struct {
 	Actor string `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
 	// When.
 	Time *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=time,proto3" json:"time,omitempty"`
+	// Run that set it; it is the only one that goes on. Empty: a human did.
+	Run string `protobuf:"bytes,6,opt,name=run,proto3" json:"run,omitempty"`
 	// Revision at which the record was stored last.
 	Revision      int64 `protobuf:"varint,20,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -353,6 +355,13 @@ func (x *Automation) GetTime() *timestamppb.Timestamp {
 		return x.Time
 	}
 	return nil
+}
+
+func (x *Automation) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
 }
 
 func (x *Automation) GetRevision() int64 {
@@ -787,14 +796,15 @@ const file_jurymast_v1_admin_proto_rawDesc = "" +
 	"\x15GetAutomationResponse\x127\n" +
 	"\n" +
 	"automation\x18\x01 \x03(\v2\x17.jurymast.v1.AutomationR\n" +
-	"automation\"\xb5\x01\n" +
+	"automation\"\xc7\x01\n" +
 	"\n" +
 	"Automation\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x0e\n" +
 	"\x02on\x18\x02 \x01(\bR\x02on\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x14\n" +
 	"\x05actor\x18\x04 \x01(\tR\x05actor\x12.\n" +
-	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1f\n" +
+	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x10\n" +
+	"\x03run\x18\x06 \x01(\tR\x03run\x12\x1f\n" +
 	"\brevision\x18\x14 \x01(\x03B\x03\xe0A\x03R\brevision\"m\n" +
 	"\x14SetAutomationRequest\x12!\n" +
 	"\aservice\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18?R\aservice\x12\x0e\n" +

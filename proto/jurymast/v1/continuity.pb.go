@@ -781,7 +781,10 @@ type WatchContinuityRequest struct {
 	// Only these services. Empty: all.
 	Services []string `protobuf:"bytes,1,rep,name=services,proto3" json:"services,omitempty"`
 	// Cursor of the last message seen. Empty: begin with all that is known.
-	Cursor        string `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	Cursor string `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	// Send `in_force` with the states, and a state whenever it changes. Without it `in_force` stays empty: those who
+	// follow the route don't need to hear of each other.
+	InForce       bool `protobuf:"varint,3,opt,name=in_force,json=inForce,proto3" json:"in_force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -828,6 +831,13 @@ func (x *WatchContinuityRequest) GetCursor() string {
 		return x.Cursor
 	}
 	return ""
+}
+
+func (x *WatchContinuityRequest) GetInForce() bool {
+	if x != nil {
+		return x.InForce
+	}
+	return false
 }
 
 // WatchContinuityResponse is one change of a state.
@@ -1441,10 +1451,11 @@ const file_jurymast_v1_continuity_proto_rawDesc = "" +
 	"\x15ListContinuityRequest\"\x84\x01\n" +
 	"\x16ListContinuityResponse\x124\n" +
 	"\x06states\x18\x01 \x03(\v2\x1c.jurymast.v1.ContinuityStateR\x06states\x124\n" +
-	"\tfreshness\x18\x02 \x01(\v2\x16.jurymast.v1.FreshnessR\tfreshness\"W\n" +
+	"\tfreshness\x18\x02 \x01(\v2\x16.jurymast.v1.FreshnessR\tfreshness\"r\n" +
 	"\x16WatchContinuityRequest\x12%\n" +
 	"\bservices\x18\x01 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\bservices\x12\x16\n" +
-	"\x06cursor\x18\x02 \x01(\tR\x06cursor\"\xca\x01\n" +
+	"\x06cursor\x18\x02 \x01(\tR\x06cursor\x12\x19\n" +
+	"\bin_force\x18\x03 \x01(\bR\ainForce\"\xca\x01\n" +
 	"\x17WatchContinuityResponse\x12-\n" +
 	"\x05event\x18\x01 \x01(\x0e2\x17.jurymast.v1.WatchEventR\x05event\x12\x16\n" +
 	"\x06cursor\x18\x02 \x01(\tR\x06cursor\x122\n" +

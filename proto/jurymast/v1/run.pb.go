@@ -1138,7 +1138,11 @@ type Undo struct {
 	// Whether queueing was on.
 	Queueing bool `protobuf:"varint,2,opt,name=queueing,proto3" json:"queueing,omitempty"`
 	// Epoch the step made; undone only while it still stands.
-	Epoch         int64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Epoch int64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// Shares of traffic that went elsewhere.
+	Weights map[string]int32 `protobuf:"bytes,4,rep,name=weights,proto3" json:"weights,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Automation was on for the service.
+	Automation    bool `protobuf:"varint,5,opt,name=automation,proto3" json:"automation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1192,6 +1196,20 @@ func (x *Undo) GetEpoch() int64 {
 		return x.Epoch
 	}
 	return 0
+}
+
+func (x *Undo) GetWeights() map[string]int32 {
+	if x != nil {
+		return x.Weights
+	}
+	return nil
+}
+
+func (x *Undo) GetAutomation() bool {
+	if x != nil {
+		return x.Automation
+	}
+	return false
 }
 
 // Undoing is the call that undoes a step.
@@ -2610,11 +2628,18 @@ const file_jurymast_v1_run_proto_rawDesc = "" +
 	"\tend_event\x18\x16 \x01(\x03R\bendEvent\x1a9\n" +
 	"\vOutputEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"T\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xea\x01\n" +
 	"\x04Undo\x12\x1a\n" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x1a\n" +
 	"\bqueueing\x18\x02 \x01(\bR\bqueueing\x12\x14\n" +
-	"\x05epoch\x18\x03 \x01(\x03R\x05epoch\"\xe7\x01\n" +
+	"\x05epoch\x18\x03 \x01(\x03R\x05epoch\x128\n" +
+	"\aweights\x18\x04 \x03(\v2\x1e.jurymast.v1.Undo.WeightsEntryR\aweights\x12\x1e\n" +
+	"\n" +
+	"automation\x18\x05 \x01(\bR\n" +
+	"automation\x1a:\n" +
+	"\fWeightsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\"\xe7\x01\n" +
 	"\aUndoing\x120\n" +
 	"\battempts\x18\x01 \x03(\v2\x14.jurymast.v1.AttemptR\battempts\x12#\n" +
 	"\rattempt_count\x18\x02 \x01(\x05R\fattemptCount\x127\n" +
@@ -2824,7 +2849,7 @@ func file_jurymast_v1_run_proto_rawDescGZIP() []byte {
 }
 
 var file_jurymast_v1_run_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_jurymast_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_jurymast_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_jurymast_v1_run_proto_goTypes = []any{
 	(RunState)(0),                 // 0: jurymast.v1.RunState
 	(RunWait)(0),                  // 1: jurymast.v1.RunWait
@@ -2857,85 +2882,87 @@ var file_jurymast_v1_run_proto_goTypes = []any{
 	nil,                           // 28: jurymast.v1.Run.ParametersEntry
 	nil,                           // 29: jurymast.v1.Run.IncludedEntry
 	nil,                           // 30: jurymast.v1.StepRun.OutputEntry
-	nil,                           // 31: jurymast.v1.RunEvent.DetailsEntry
-	nil,                           // 32: jurymast.v1.StartRunRequest.ParametersEntry
-	(RunMode)(0),                  // 33: jurymast.v1.RunMode
-	(*timestamppb.Timestamp)(nil), // 34: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 35: google.protobuf.Duration
-	(WatchEvent)(0),               // 36: jurymast.v1.WatchEvent
+	nil,                           // 31: jurymast.v1.Undo.WeightsEntry
+	nil,                           // 32: jurymast.v1.RunEvent.DetailsEntry
+	nil,                           // 33: jurymast.v1.StartRunRequest.ParametersEntry
+	(RunMode)(0),                  // 34: jurymast.v1.RunMode
+	(*timestamppb.Timestamp)(nil), // 35: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 36: google.protobuf.Duration
+	(WatchEvent)(0),               // 37: jurymast.v1.WatchEvent
 }
 var file_jurymast_v1_run_proto_depIdxs = []int32{
-	33, // 0: jurymast.v1.Run.mode:type_name -> jurymast.v1.RunMode
+	34, // 0: jurymast.v1.Run.mode:type_name -> jurymast.v1.RunMode
 	0,  // 1: jurymast.v1.Run.state:type_name -> jurymast.v1.RunState
 	1,  // 2: jurymast.v1.Run.wait:type_name -> jurymast.v1.RunWait
 	28, // 3: jurymast.v1.Run.parameters:type_name -> jurymast.v1.Run.ParametersEntry
 	8,  // 4: jurymast.v1.Run.steps:type_name -> jurymast.v1.StepRun
-	34, // 5: jurymast.v1.Run.create_time:type_name -> google.protobuf.Timestamp
-	34, // 6: jurymast.v1.Run.onset:type_name -> google.protobuf.Timestamp
-	34, // 7: jurymast.v1.Run.end_time:type_name -> google.protobuf.Timestamp
-	34, // 8: jurymast.v1.Run.deadline:type_name -> google.protobuf.Timestamp
-	34, // 9: jurymast.v1.Run.wait_since:type_name -> google.protobuf.Timestamp
+	35, // 5: jurymast.v1.Run.create_time:type_name -> google.protobuf.Timestamp
+	35, // 6: jurymast.v1.Run.onset:type_name -> google.protobuf.Timestamp
+	35, // 7: jurymast.v1.Run.end_time:type_name -> google.protobuf.Timestamp
+	35, // 8: jurymast.v1.Run.deadline:type_name -> google.protobuf.Timestamp
+	35, // 9: jurymast.v1.Run.wait_since:type_name -> google.protobuf.Timestamp
 	7,  // 10: jurymast.v1.Run.owner:type_name -> jurymast.v1.Owner
-	34, // 11: jurymast.v1.Run.restored_time:type_name -> google.protobuf.Timestamp
+	35, // 11: jurymast.v1.Run.restored_time:type_name -> google.protobuf.Timestamp
 	0,  // 12: jurymast.v1.Run.end_state:type_name -> jurymast.v1.RunState
 	29, // 13: jurymast.v1.Run.included:type_name -> jurymast.v1.Run.IncludedEntry
 	2,  // 14: jurymast.v1.StepRun.state:type_name -> jurymast.v1.StepState
 	12, // 15: jurymast.v1.StepRun.attempts:type_name -> jurymast.v1.Attempt
 	30, // 16: jurymast.v1.StepRun.output:type_name -> jurymast.v1.StepRun.OutputEntry
-	34, // 17: jurymast.v1.StepRun.start_time:type_name -> google.protobuf.Timestamp
-	34, // 18: jurymast.v1.StepRun.end_time:type_name -> google.protobuf.Timestamp
-	34, // 19: jurymast.v1.StepRun.wake_time:type_name -> google.protobuf.Timestamp
-	34, // 20: jurymast.v1.StepRun.deadline:type_name -> google.protobuf.Timestamp
+	35, // 17: jurymast.v1.StepRun.start_time:type_name -> google.protobuf.Timestamp
+	35, // 18: jurymast.v1.StepRun.end_time:type_name -> google.protobuf.Timestamp
+	35, // 19: jurymast.v1.StepRun.wake_time:type_name -> google.protobuf.Timestamp
+	35, // 20: jurymast.v1.StepRun.deadline:type_name -> google.protobuf.Timestamp
 	9,  // 21: jurymast.v1.StepRun.undo:type_name -> jurymast.v1.Undo
 	11, // 22: jurymast.v1.StepRun.decisions:type_name -> jurymast.v1.Decision
-	34, // 23: jurymast.v1.StepRun.holds_since:type_name -> google.protobuf.Timestamp
+	35, // 23: jurymast.v1.StepRun.holds_since:type_name -> google.protobuf.Timestamp
 	10, // 24: jurymast.v1.StepRun.undoing:type_name -> jurymast.v1.Undoing
 	1,  // 25: jurymast.v1.StepRun.wait:type_name -> jurymast.v1.RunWait
-	35, // 26: jurymast.v1.StepRun.held:type_name -> google.protobuf.Duration
-	12, // 27: jurymast.v1.Undoing.attempts:type_name -> jurymast.v1.Attempt
-	34, // 28: jurymast.v1.Undoing.wake_time:type_name -> google.protobuf.Timestamp
-	34, // 29: jurymast.v1.Undoing.deadline:type_name -> google.protobuf.Timestamp
-	34, // 30: jurymast.v1.Decision.time:type_name -> google.protobuf.Timestamp
-	34, // 31: jurymast.v1.Attempt.start_time:type_name -> google.protobuf.Timestamp
-	34, // 32: jurymast.v1.Attempt.end_time:type_name -> google.protobuf.Timestamp
-	3,  // 33: jurymast.v1.Attempt.state:type_name -> jurymast.v1.AttemptState
-	34, // 34: jurymast.v1.RunEvent.time:type_name -> google.protobuf.Timestamp
-	4,  // 35: jurymast.v1.RunEvent.kind:type_name -> jurymast.v1.RunEventKind
-	31, // 36: jurymast.v1.RunEvent.details:type_name -> jurymast.v1.RunEvent.DetailsEntry
-	32, // 37: jurymast.v1.StartRunRequest.parameters:type_name -> jurymast.v1.StartRunRequest.ParametersEntry
-	33, // 38: jurymast.v1.StartRunRequest.mode:type_name -> jurymast.v1.RunMode
-	6,  // 39: jurymast.v1.ListRunsResponse.runs:type_name -> jurymast.v1.Run
-	36, // 40: jurymast.v1.WatchRunsResponse.event:type_name -> jurymast.v1.WatchEvent
-	6,  // 41: jurymast.v1.WatchRunsResponse.run:type_name -> jurymast.v1.Run
-	13, // 42: jurymast.v1.ListRunEventsResponse.events:type_name -> jurymast.v1.RunEvent
-	5,  // 43: jurymast.v1.ResumeRunRequest.outcome:type_name -> jurymast.v1.OutcomeDecision
-	14, // 44: jurymast.v1.RunService.StartRun:input_type -> jurymast.v1.StartRunRequest
-	15, // 45: jurymast.v1.RunService.GetRun:input_type -> jurymast.v1.GetRunRequest
-	16, // 46: jurymast.v1.RunService.ListRuns:input_type -> jurymast.v1.ListRunsRequest
-	18, // 47: jurymast.v1.RunService.WatchRuns:input_type -> jurymast.v1.WatchRunsRequest
-	20, // 48: jurymast.v1.RunService.ListRunEvents:input_type -> jurymast.v1.ListRunEventsRequest
-	22, // 49: jurymast.v1.RunService.CancelRun:input_type -> jurymast.v1.CancelRunRequest
-	23, // 50: jurymast.v1.RunService.PauseRun:input_type -> jurymast.v1.PauseRunRequest
-	24, // 51: jurymast.v1.RunService.ResumeRun:input_type -> jurymast.v1.ResumeRunRequest
-	25, // 52: jurymast.v1.RunService.SkipStep:input_type -> jurymast.v1.SkipStepRequest
-	26, // 53: jurymast.v1.RunService.RetryStep:input_type -> jurymast.v1.RetryStepRequest
-	27, // 54: jurymast.v1.RunService.DecideRun:input_type -> jurymast.v1.DecideRunRequest
-	6,  // 55: jurymast.v1.RunService.StartRun:output_type -> jurymast.v1.Run
-	6,  // 56: jurymast.v1.RunService.GetRun:output_type -> jurymast.v1.Run
-	17, // 57: jurymast.v1.RunService.ListRuns:output_type -> jurymast.v1.ListRunsResponse
-	19, // 58: jurymast.v1.RunService.WatchRuns:output_type -> jurymast.v1.WatchRunsResponse
-	21, // 59: jurymast.v1.RunService.ListRunEvents:output_type -> jurymast.v1.ListRunEventsResponse
-	6,  // 60: jurymast.v1.RunService.CancelRun:output_type -> jurymast.v1.Run
-	6,  // 61: jurymast.v1.RunService.PauseRun:output_type -> jurymast.v1.Run
-	6,  // 62: jurymast.v1.RunService.ResumeRun:output_type -> jurymast.v1.Run
-	6,  // 63: jurymast.v1.RunService.SkipStep:output_type -> jurymast.v1.Run
-	6,  // 64: jurymast.v1.RunService.RetryStep:output_type -> jurymast.v1.Run
-	6,  // 65: jurymast.v1.RunService.DecideRun:output_type -> jurymast.v1.Run
-	55, // [55:66] is the sub-list for method output_type
-	44, // [44:55] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	36, // 26: jurymast.v1.StepRun.held:type_name -> google.protobuf.Duration
+	31, // 27: jurymast.v1.Undo.weights:type_name -> jurymast.v1.Undo.WeightsEntry
+	12, // 28: jurymast.v1.Undoing.attempts:type_name -> jurymast.v1.Attempt
+	35, // 29: jurymast.v1.Undoing.wake_time:type_name -> google.protobuf.Timestamp
+	35, // 30: jurymast.v1.Undoing.deadline:type_name -> google.protobuf.Timestamp
+	35, // 31: jurymast.v1.Decision.time:type_name -> google.protobuf.Timestamp
+	35, // 32: jurymast.v1.Attempt.start_time:type_name -> google.protobuf.Timestamp
+	35, // 33: jurymast.v1.Attempt.end_time:type_name -> google.protobuf.Timestamp
+	3,  // 34: jurymast.v1.Attempt.state:type_name -> jurymast.v1.AttemptState
+	35, // 35: jurymast.v1.RunEvent.time:type_name -> google.protobuf.Timestamp
+	4,  // 36: jurymast.v1.RunEvent.kind:type_name -> jurymast.v1.RunEventKind
+	32, // 37: jurymast.v1.RunEvent.details:type_name -> jurymast.v1.RunEvent.DetailsEntry
+	33, // 38: jurymast.v1.StartRunRequest.parameters:type_name -> jurymast.v1.StartRunRequest.ParametersEntry
+	34, // 39: jurymast.v1.StartRunRequest.mode:type_name -> jurymast.v1.RunMode
+	6,  // 40: jurymast.v1.ListRunsResponse.runs:type_name -> jurymast.v1.Run
+	37, // 41: jurymast.v1.WatchRunsResponse.event:type_name -> jurymast.v1.WatchEvent
+	6,  // 42: jurymast.v1.WatchRunsResponse.run:type_name -> jurymast.v1.Run
+	13, // 43: jurymast.v1.ListRunEventsResponse.events:type_name -> jurymast.v1.RunEvent
+	5,  // 44: jurymast.v1.ResumeRunRequest.outcome:type_name -> jurymast.v1.OutcomeDecision
+	14, // 45: jurymast.v1.RunService.StartRun:input_type -> jurymast.v1.StartRunRequest
+	15, // 46: jurymast.v1.RunService.GetRun:input_type -> jurymast.v1.GetRunRequest
+	16, // 47: jurymast.v1.RunService.ListRuns:input_type -> jurymast.v1.ListRunsRequest
+	18, // 48: jurymast.v1.RunService.WatchRuns:input_type -> jurymast.v1.WatchRunsRequest
+	20, // 49: jurymast.v1.RunService.ListRunEvents:input_type -> jurymast.v1.ListRunEventsRequest
+	22, // 50: jurymast.v1.RunService.CancelRun:input_type -> jurymast.v1.CancelRunRequest
+	23, // 51: jurymast.v1.RunService.PauseRun:input_type -> jurymast.v1.PauseRunRequest
+	24, // 52: jurymast.v1.RunService.ResumeRun:input_type -> jurymast.v1.ResumeRunRequest
+	25, // 53: jurymast.v1.RunService.SkipStep:input_type -> jurymast.v1.SkipStepRequest
+	26, // 54: jurymast.v1.RunService.RetryStep:input_type -> jurymast.v1.RetryStepRequest
+	27, // 55: jurymast.v1.RunService.DecideRun:input_type -> jurymast.v1.DecideRunRequest
+	6,  // 56: jurymast.v1.RunService.StartRun:output_type -> jurymast.v1.Run
+	6,  // 57: jurymast.v1.RunService.GetRun:output_type -> jurymast.v1.Run
+	17, // 58: jurymast.v1.RunService.ListRuns:output_type -> jurymast.v1.ListRunsResponse
+	19, // 59: jurymast.v1.RunService.WatchRuns:output_type -> jurymast.v1.WatchRunsResponse
+	21, // 60: jurymast.v1.RunService.ListRunEvents:output_type -> jurymast.v1.ListRunEventsResponse
+	6,  // 61: jurymast.v1.RunService.CancelRun:output_type -> jurymast.v1.Run
+	6,  // 62: jurymast.v1.RunService.PauseRun:output_type -> jurymast.v1.Run
+	6,  // 63: jurymast.v1.RunService.ResumeRun:output_type -> jurymast.v1.Run
+	6,  // 64: jurymast.v1.RunService.SkipStep:output_type -> jurymast.v1.Run
+	6,  // 65: jurymast.v1.RunService.RetryStep:output_type -> jurymast.v1.Run
+	6,  // 66: jurymast.v1.RunService.DecideRun:output_type -> jurymast.v1.Run
+	56, // [56:67] is the sub-list for method output_type
+	45, // [45:56] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_jurymast_v1_run_proto_init() }
@@ -2951,7 +2978,7 @@ func file_jurymast_v1_run_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jurymast_v1_run_proto_rawDesc), len(file_jurymast_v1_run_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   27,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
