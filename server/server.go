@@ -375,10 +375,14 @@ func knownErrors() []api.Known {
 }
 
 // newStepClient makes the calls of http_request steps. A redirect is an answer, not a new address to call: it would carry
-// credential and idempotency key to somebody else.
+// credential and idempotency key to somebody else. Every call has a connection of its own: on one that was used before,
+// net/http sends a request again by itself when the receiver ends the connection without an answer and the request
+// carries an Idempotency-Key, also one that may be made only once.
 func newStepClient() *http.Client {
+	transport := notify.NewTransport()
+	transport.DisableKeepAlives = true
 	return &http.Client{
-		Transport:     notify.NewTransport(),
+		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }

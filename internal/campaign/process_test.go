@@ -23,7 +23,7 @@ func judgeTraffic(t *testing.T, c *cluster.Cluster, d *traffic.Driver, s *sink.S
 	if err := traffic.Settle(ctx, c.Replicas[0].Conn); err != nil {
 		t.Error(err)
 	}
-	report, err := traffic.Judge(ctx, c.Replicas[0].Conn, ledger, s.Shown())
+	report, err := traffic.Judge(ctx, traffic.Case{Conn: c.Replicas[0].Conn, Ledger: ledger, Shown: s.Shown()})
 	if err != nil {
 		t.Fatal(err)
 	}

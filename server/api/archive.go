@@ -17,7 +17,9 @@ const (
 	maxArchivePages = 25
 )
 
-// lookUpEnded is [lookUp] for records that move into an archive when they have ended.
+// lookUpEnded is [lookUp] for records that move into an archive when they have ended. What the mirror doesn't know is asked
+// of the store: whoever was just told of a run, by this replica or another one, must find it. The archive is asked last,
+// so that a record on its way is found in the one or the other.
 func lookUpEnded[M proto.Message](ctx context.Context, c *common, kind, key, name string,
 	archived func(context.Context, *store.Store, string) (store.Record[M], error),
 ) (M, error) {
@@ -25,7 +27,10 @@ func lookUpEnded[M proto.Message](ctx context.Context, c *common, kind, key, nam
 	if err == nil || !isName(name) {
 		return m, err
 	}
-	rec, ferr := archived(ctx, c.store, name)
+	rec, ferr := store.Fetch[M](ctx, c.store, key)
+	if ferr == nil && rec.Mod == 0 {
+		rec, ferr = archived(ctx, c.store, name)
+	}
 	switch {
 	case ferr != nil:
 		return m, ferr

@@ -128,3 +128,22 @@ func TestAnArchivedRunIsShown(t *testing.T) {
 	_, err = r.runs().GetRun(t.Context(), &jv1.GetRunRequest{Name: "r-2"})
 	wants(t, err, codes.NotFound, "NOT_FOUND")
 }
+
+// Whoever was told of a run finds it, also at a replica whose mirror has not heard of it yet.
+func TestARunIsFoundBeforeTheMirrorHasIt(t *testing.T) {
+	r := start(t, options{})
+	deaf := make(chan struct{})
+	defer close(deaf)
+	r.backend.FilterWatch(func(b store.Batch) (store.Batch, bool) {
+		<-deaf
+		return b, true
+	})
+	result, err := r.store.Commit(t.Context(), store.Txn{Then: []store.Op{store.Put(store.RunKey("r-new"), &jv1.Run{Name: "r-new", Service: "chat"})}})
+	if err != nil || !result.Committed {
+		t.Fatalf("commit: %+v, %v", result, err)
+	}
+	run, err := r.runs().GetRun(t.Context(), &jv1.GetRunRequest{Name: "r-new"})
+	if err != nil || run.GetService() != "chat" || run.GetRevision() != result.Revision {
+		t.Errorf("found %v, %v; it was stored at revision %d", run, err, result.Revision)
+	}
+}

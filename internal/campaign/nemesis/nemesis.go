@@ -174,7 +174,7 @@ func (n *Nemesis) strike(t Trouble, p *cluster.Process, hold time.Duration, back
 
 func (n *Nemesis) members(ctx context.Context, random *rand.Rand) error {
 	c := n.o.Cluster
-	for breathe(ctx, random, 3*time.Second, 8*time.Second) {
+	for breathe(ctx, random, 3*time.Second, 25*time.Second) {
 		count := 1 + random.IntN(10)/8 // two of three: no quorum until they are back
 		hold := between(random, 2*time.Second, 8*time.Second)
 		var wait sync.WaitGroup

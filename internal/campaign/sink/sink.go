@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"strings"
@@ -79,7 +80,7 @@ func Start(config *tls.Config) (*Sink, error) {
 	if config != nil {
 		l, s.scheme = tls.NewListener(l, config), "https"
 	}
-	s.server = &http.Server{Handler: s, ReadHeaderTimeout: time.Minute, ErrorLog: nil}
+	s.server = &http.Server{Handler: s, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
 	go func() { _ = s.server.Serve(l) }()
 	return s, nil
 }

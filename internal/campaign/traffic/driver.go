@@ -26,6 +26,8 @@ type Options struct {
 	Seed uint64
 	// Call is how long one try may take. 0: 3 s.
 	Call time.Duration
+	// Prefix of the request ids, to tell the traffic of several drivers apart.
+	Prefix string
 }
 
 // Request is one start that was asked for.
@@ -62,6 +64,9 @@ func Drive(o Options) *Driver {
 	if o.Call == 0 {
 		o.Call = 3 * time.Second
 	}
+	if o.Prefix == "" {
+		o.Prefix = "request-"
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	d := &Driver{o: o, random: rand.New(rand.NewPCG(o.Seed, 1)), stop: stop, busy: map[string]bool{}}
 	d.loop.Go(func() { d.drive(ctx) })
@@ -78,7 +83,7 @@ func (d *Driver) drive(ctx context.Context) {
 		case <-tick.C:
 		}
 		r := &Request{
-			ID: fmt.Sprintf("request-%d", n), Runbook: []string{toA, toB}[d.random.IntN(2)],
+			ID: fmt.Sprintf("%s%d", d.o.Prefix, n), Runbook: []string{toA, toB}[d.random.IntN(2)],
 			Service: serviceName(d.random.IntN(d.o.Services)), Begin: time.Now(),
 		}
 		first := d.random.IntN(len(d.o.Conns))

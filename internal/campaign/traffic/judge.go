@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -91,15 +92,31 @@ func events(ctx context.Context, conn *grpc.ClientConn, run string) ([]*jv1.RunE
 	}
 }
 
+// Case is what is to be judged.
+type Case struct {
+	// Conn to a replica.
+	Conn *grpc.ClientConn
+	// Ledger of what was asked for.
+	Ledger []Request
+	// Shown is how often the sink saw each key.
+	Shown map[string]int
+	// Prefix of the request ids to judge. Empty: all of them, and with them the routes and the sink's keys as a whole.
+	Prefix string
+}
+
 // Judge compares the ledger and what the sink saw with what the installation says happened. Everything must be healed and
 // settled before.
-func Judge(ctx context.Context, conn *grpc.ClientConn, ledger []Request, shown map[string]int) (*Report, error) {
-	r := &Report{Requests: len(ledger), Runs: map[string]Story{}}
+func Judge(ctx context.Context, c Case) (*Report, error) {
+	conn, shown := c.Conn, c.Shown
+	r := &Report{Requests: len(c.Ledger), Runs: map[string]Story{}}
 	runs, err := list(ctx, conn, false)
 	if err != nil {
 		return nil, err
 	}
 	for _, run := range runs {
+		if !strings.HasPrefix(run.GetReason(), c.Prefix) {
+			continue
+		}
 		evs, err := events(ctx, conn, run.GetName())
 		if err != nil {
 			return nil, err
@@ -108,7 +125,10 @@ func Judge(ctx context.Context, conn *grpc.ClientConn, ledger []Request, shown m
 		r.journal(run, evs)
 		r.calls(run, shown)
 	}
-	r.ledger(ledger)
+	r.ledger(c.Ledger)
+	if c.Prefix != "" {
+		return r, nil
+	}
 	r.strangers(shown)
 	states, err := jv1.NewContinuityServiceClient(conn).ListContinuity(ctx, &jv1.ListContinuityRequest{})
 	if err != nil {
@@ -235,23 +255,32 @@ func (r *Report) strangers(shown map[string]int) {
 	}
 }
 
-// route: the switches of a service's runs, in the order of their creation, give exactly the route and the epoch that it
-// has: each took effect once. A service has one live run at a time, and the switch is in its first transaction.
+// route: each epoch after the first was made by the switch of one run, none by two, and the service is where the switch of
+// the newest epoch took it.
 func (r *Report) route(st *jv1.ContinuityState) {
-	var runs []*jv1.Run
-	for _, s := range r.Runs {
-		if s.Run.GetService() == st.GetService() {
-			runs = append(runs, s.Run)
+	made := map[int64]*jv1.Run{}
+	for name, s := range r.Runs {
+		undo := s.Run.GetSteps()[0].GetUndo()
+		if s.Run.GetService() != st.GetService() || undo == nil || undo.GetProvider() == target(s.Run) {
+			continue // it was there already
 		}
-	}
-	slices.SortFunc(runs, func(a, b *jv1.Run) int { return a.GetCreateTime().AsTime().Compare(b.GetCreateTime().AsTime()) })
-	active, epoch := providerA, int64(1)
-	for _, run := range runs {
-		if target := run.GetRunbook()[len("to-"):]; target != active {
-			active, epoch = target, epoch+1
+		if other := made[undo.GetEpoch()]; other != nil {
+			r.wrong("%s and %s both made epoch %d of %s", other.GetName(), name, undo.GetEpoch(), st.GetService())
 		}
+		made[undo.GetEpoch()] = s.Run
 	}
-	if st.GetActiveProvider() != active || st.GetEpoch() != epoch {
-		r.wrong("%s is at %s, epoch %d; its %d runs make it %s, epoch %d", st.GetService(), st.GetActiveProvider(), st.GetEpoch(), len(runs), active, epoch)
+	active := providerA
+	for epoch := int64(2); epoch <= st.GetEpoch(); epoch++ {
+		if made[epoch] == nil {
+			r.wrong("nobody made epoch %d of %s", epoch, st.GetService())
+			return
+		}
+		active = target(made[epoch])
+	}
+	if want := int64(len(made)) + 1; st.GetEpoch() != want || st.GetActiveProvider() != active {
+		r.wrong("%s is at %s, epoch %d; its runs make it %s, epoch %d", st.GetService(), st.GetActiveProvider(), st.GetEpoch(), active, want)
 	}
 }
+
+// target is the provider that a run switches to.
+func target(run *jv1.Run) string { return strings.TrimPrefix(run.GetRunbook(), "to-") }
