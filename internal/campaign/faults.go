@@ -84,7 +84,7 @@ func etcdFaults() []Fault {
 		{"etcd-slow-disk", "the leader stands still for 300 ms of every 400 ms: the effect of a slow sync, not a slow disk", on, onProcesses},
 		{"etcd-compaction", "the whole history is dropped every 100 ms, under every watch", on, onProcesses},
 		{"etcd-defrag", "every member's database is rewritten", on, onProcesses},
-		{"etcd-nospace", "the database is filled to its quota until etcd raises the alarm", "starts are refused with RESOURCE_EXHAUSTED; it goes on when there is room", onProcesses},
+		{"etcd-nospace", "the database is filled to its quota until etcd raises the alarm", "changes are refused with RESOURCE_EXHAUSTED; it goes on when there is room", onProcesses},
 		{"disk-full", "every write to a file fails (RLIMIT_FSIZE)", "the embedded member ends, the process does not; what was acknowledged is there afterwards", "server/etcdnode.TestFullDiskEndsTheNodeNotTheProcess"},
 		{"disk-nearly-full", "the free space that is measured is below 256 MiB", "writes are refused before etcd would die of them", "server.TestWritesAreRefusedWithoutSpace"},
 		{"disk-damage", "16 KiB of the log or of the database are overwritten", "the member refuses to start", "server/etcdnode.TestDamagedDataIsRefused"},

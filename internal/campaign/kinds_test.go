@@ -190,7 +190,7 @@ func (f *field) defragment() error {
 	return errors.Join(f.c.Defragment(ctx), f.progress(8, time.Minute))
 }
 
-// noSpace fills the database until etcd raises its alarm: starts are refused with RESOURCE_EXHAUSTED, nothing accepted is
+// noSpace fills the database until etcd raises its alarm: changes are refused with RESOURCE_EXHAUSTED, nothing accepted is
 // lost, and after an operator has made room it goes on.
 func (f *field) noSpace() error {
 	ctx, cancel := context.WithTimeout(f.t.Context(), 2*time.Minute)
@@ -201,8 +201,8 @@ func (f *field) noSpace() error {
 	var refused error
 	for range 50 {
 		calling, cancel := context.WithTimeout(ctx, 5*time.Second)
-		_, refused = jv1.NewRunServiceClient(f.c.Replicas[f.victim].Conn).StartRun(calling, &jv1.StartRunRequest{
-			Runbook: "to-beta", Service: "service-00", Reason: "no space", RequestId: "no-space",
+		_, refused = jv1.NewAdminServiceClient(f.c.Replicas[f.victim].Conn).SetAutomation(calling, &jv1.SetAutomationRequest{
+			Service: "service-00", On: true, Reason: "no space",
 		})
 		cancel()
 		if status.Code(refused) == codes.ResourceExhausted {
@@ -212,7 +212,7 @@ func (f *field) noSpace() error {
 	}
 	var err error
 	if status.Code(refused) != codes.ResourceExhausted {
-		err = fmt.Errorf("a start without space is answered with %w", refused)
+		err = fmt.Errorf("a change without space is answered with %w", refused)
 	}
 	return errors.Join(err, f.standstill(time.Second, 2*time.Second), f.c.Reclaim(ctx), f.progress(8, time.Minute))
 }

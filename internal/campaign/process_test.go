@@ -55,6 +55,7 @@ func judgeTakeovers(t *testing.T, c *cluster.Cluster, n *nemesis.Nemesis, report
 // Campaign C3, the share of every test run: one replica is killed while runs come in through all of them, and everything
 // that was accepted comes to its end exactly once, soon.
 func TestAReplicaIsKilled(t *testing.T) {
+	t.Parallel()
 	seed := seed(t)
 	c, s := startCluster(t, cluster.Options{SessionTTL: 3 * time.Second}), startSink(t)
 	const services = 12

@@ -78,6 +78,7 @@ func openClosed(t *testing.T) *sink.Sink {
 // Campaign C4, receivers: whatever the other side of a step's call does, the step ends in a named state within its time, a
 // call that may be made once is made once, and what comes back is bounded.
 func TestKindsOfFaultsOfReceivers(t *testing.T) {
+	t.Parallel()
 	conn := startServer(t, nil)
 	t.Run("kinds", func(t *testing.T) {
 		for name, r := range receivers() {
@@ -142,7 +143,7 @@ func (r receiver) apply(t *testing.T, conn *grpc.ClientConn, service, url string
 			post.Expect = "json.done == true"
 		}
 		return &jv1.Runbook{Name: service + "-" + id, Services: []string{service}, Steps: []*jv1.Step{{
-			Id: id, Timeout: durationpb.New(3 * time.Second), Retry: &jv1.Retry{Attempts: 2, Initial: durationpb.New(20 * time.Millisecond)},
+			Id: id, Timeout: durationpb.New(2500 * time.Millisecond), Retry: &jv1.Retry{Attempts: 2, Initial: durationpb.New(20 * time.Millisecond)},
 			Action: &jv1.Step_HttpRequest{HttpRequest: post},
 		}}}
 	}

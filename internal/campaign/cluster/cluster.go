@@ -21,7 +21,7 @@ type Options struct {
 	Dir string
 	// Binaries to run.
 	Binaries Binaries
-	// Members and Replicas are how many. 0: 3.
+	// Members and Replicas are how many. 0: 3. Without members (below 0) each replica has an etcd of its own.
 	Members, Replicas int
 	// SessionTTL of the replicas. 0: 10 s.
 	SessionTTL time.Duration

@@ -25,6 +25,8 @@ type Replica struct {
 	Clients *netfault.Proxy
 	// Etcd is what its connections to each member pass through, in the members' order.
 	Etcd []*netfault.Proxy
+	// DataDir is the replica's directory.
+	DataDir string
 	// Conn is a client's connection, through Clients.
 	Conn *grpc.ClientConn
 }
@@ -50,10 +52,13 @@ func (c *Cluster) newReplica(name string) (*Replica, error) {
 		Name: name, path: c.o.Binaries.Daemon, log: filepath.Join(c.o.Dir, name+".log"),
 		args: []string{
 			"--data-dir", filepath.Join(c.o.Dir, name), "--replica", name, "--grpc-listen", "127.0.0.1:0",
-			"--http-listen", "127.0.0.1:0", "--etcd-endpoints", strings.Join(endpoints, ","),
-			"--session-ttl", c.o.SessionTTL.String(),
+			"--http-listen", "127.0.0.1:0", "--session-ttl", c.o.SessionTTL.String(),
 		},
 	}
+	if len(endpoints) > 0 {
+		r.args = append(r.args, "--etcd-endpoints", strings.Join(endpoints, ","))
+	}
+	r.DataDir = filepath.Join(c.o.Dir, name)
 	if r.Conn, err = dial(r.Clients.Addr()); err != nil {
 		return nil, err
 	}
