@@ -12,6 +12,7 @@ import (
 	"github.com/jurymast/jurymast/internal/campaign/cluster"
 	"github.com/jurymast/jurymast/internal/campaign/traffic"
 )
+
 // Campaign C4, lost bytes: a server with its own etcd is killed in the middle of a write that it never acknowledged, so that
 // its log ends in a torn record. It starts again with everything that it had acknowledged, and every run ends.
 //
