@@ -34,6 +34,7 @@ type executor struct {
 	tree    *runbooks.Tree
 	calls   map[string]*flight // under way, by step
 	results chan result
+	paces   map[string]pace // how long steps may take, by step, as far as it was asked
 }
 
 // flight is an outside call that is under way.
@@ -86,7 +87,7 @@ func (e *Engine) execute(ctx context.Context, s *store.Session, run *jv1.Run, re
 	}
 	x := &executor{
 		e: e, session: s, name: run.GetName(), service: run.GetService(), rev: rev,
-		wake: make(chan struct{}, 1), calls: map[string]*flight{}, results: make(chan result),
+		wake: make(chan struct{}, 1), calls: map[string]*flight{}, results: make(chan result), paces: map[string]pace{},
 	}
 	e.executors[x.name] = x
 	e.group.Add(1)
@@ -183,7 +184,7 @@ func (x *executor) begin(ctx context.Context, c call) {
 // a call only the end of one, or a human's wish to cancel, is a reason.
 func (x *executor) await(ctx context.Context, t *turn) []runs.Event {
 	var timer <-chan time.Time
-	at := t.until
+	at := earliest(t.until, x.slowNext(t))
 	if len(t.stops) == 0 { // else the run's time may be up, and only the calls are waited for
 		at = earliest(at, deadlineOf(t.run))
 	}
@@ -324,7 +325,7 @@ func (x *executor) decide(pending []runs.Event) (t *turn, txn store.Txn, err err
 		compares := []store.Compare{x.session.Fence(), store.Unchanged(rec.Key, rec.Mod)}
 		turn := &turn{
 			e: e, desk: continuity.Open(v, rec.Msg.GetService(), e.o.Now()), tree: x.tree, plan: x.tree.Plan(), owner: mine,
-			calling: map[string]bool{}, run: rec.Msg,
+			calling: map[string]bool{}, paces: x.paces, run: rec.Msg,
 		}
 		if !owns(x.session, rec.Msg.GetOwner()) {
 			if ownerLives(v, rec.Msg.GetOwner()) {

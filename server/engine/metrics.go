@@ -16,6 +16,7 @@ import (
 type metrics struct {
 	live        prometheus.Gauge
 	escalations *prometheus.CounterVec
+	slow        *prometheus.CounterVec
 	held        *prometheus.CounterVec
 	ended       *prometheus.CounterVec
 	conflicts   prometheus.Counter
@@ -47,13 +48,16 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		held: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "jurymast_guard_held_total", Help: "Starts and switches that a guard came to hold back, by guard.",
 		}, []string{"guard"}),
+		slow: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "jurymast_steps_slow_total", Help: "Steps that took longer than expected, by runbook and step.",
+		}, []string{"runbook", "step"}),
 		recovery: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "jurymast_recovery_seconds", Help: "Time from the first failure until a run restored service.",
 			Buckets: []float64{1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600},
 		}),
 	}
 	if r != nil {
-		r.MustRegister(m.live, m.escalations, m.held, m.ended, m.conflicts, m.foreign, m.trouble, m.recovery)
+		r.MustRegister(m.live, m.escalations, m.slow, m.held, m.ended, m.conflicts, m.foreign, m.trouble, m.recovery)
 	}
 	return m
 }
@@ -66,8 +70,11 @@ func (e *Engine) committed(t *turn) {
 	for _, ev := range t.events {
 		e.log.Info("run", "run", ev.GetRun(), "event", strings.TrimPrefix(ev.GetKind().String(), "RUN_EVENT_KIND_"), "step", ev.GetStep(),
 			"actor", ev.GetActor(), "message", ev.GetMessage())
-		if ev.GetKind() == jv1.RunEventKind_RUN_EVENT_KIND_ESCALATED {
+		switch ev.GetKind() {
+		case jv1.RunEventKind_RUN_EVENT_KIND_ESCALATED:
 			e.metrics.escalations.WithLabelValues(t.run.GetRunbook()).Inc()
+		case jv1.RunEventKind_RUN_EVENT_KIND_STEP_SLOW:
+			e.metrics.slow.WithLabelValues(t.run.GetRunbook(), ev.GetStep()).Inc()
 		}
 		if ev.GetKind() == jv1.RunEventKind_RUN_EVENT_KIND_STEP_SUCCEEDED && t.run.GetRestoredTime() != nil && t.run.GetOnset() != nil &&
 			t.run.GetRestoredTime().AsTime().Equal(ev.GetTime().AsTime()) {

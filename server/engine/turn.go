@@ -30,6 +30,8 @@ type turn struct {
 	owner *jv1.Owner
 	// calling are the steps whose outside calls are under way here.
 	calling map[string]bool
+	// paces say how long steps may take, by step; what is not known is not judged.
+	paces map[string]pace
 
 	run    *jv1.Run
 	events []*jv1.RunEvent
@@ -81,7 +83,7 @@ func (t *turn) take() error {
 			return fmt.Errorf("run %s: %w", t.run.GetName(), err)
 		}
 		if !again {
-			return nil
+			return t.slow()
 		}
 	}
 }
