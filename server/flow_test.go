@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 )
@@ -133,6 +134,23 @@ func TestEveryMethod(t *testing.T) {
 	get("channel", m7, err)
 	m8, err := c.ListChannels(ctx, &jv1.ListChannelsRequest{})
 	get("channels", m8, err)
+
+	r.apply(
+		&jv1.Resource{Kind: &jv1.Resource_Schedule{Schedule: &jv1.Schedule{Name: "nightly", Cron: "0 3 * * *", Runbook: "ask"}}},
+		&jv1.Resource{Kind: &jv1.Resource_Maintenance{Maintenance: &jv1.Maintenance{
+			Name: "patches", Reason: "x", Cron: "@yearly", Duration: durationpb.New(time.Minute),
+		}}},
+	)
+	s1, err := c.GetSchedule(ctx, &jv1.GetScheduleRequest{Name: "nightly"})
+	get("schedule", s1, err)
+	s2, err := c.ListSchedules(ctx, &jv1.ListSchedulesRequest{})
+	get("schedules", s2, err)
+	s3, err := c.GetMaintenance(ctx, &jv1.GetMaintenanceRequest{Name: "patches"})
+	get("maintenance", s3, err)
+	s4, err := c.ListMaintenances(ctx, &jv1.ListMaintenancesRequest{})
+	get("maintenances", s4, err)
+	s5, err := c.GetSettings(ctx, &jv1.GetSettingsRequest{})
+	get("settings", s5, err)
 
 	b := r.runbooks()
 	m9, err := b.ApplyRunbook(ctx, &jv1.ApplyRunbookRequest{Runbook: failover("other", "chat", "log")})

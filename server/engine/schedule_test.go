@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 	"github.com/jurymast/jurymast/server/continuity"
 	"github.com/jurymast/jurymast/server/store"
@@ -194,6 +195,48 @@ func TestScheduleNeedsNoCooldown(t *testing.T) {
 		}
 		if n := len(r.runs()); n != 3 {
 			t.Errorf("%d runs", n)
+		}
+	})
+}
+
+// TestWhyNotKnowsSchedules explains a runbook that only a schedule starts.
+func TestWhyNotKnowsSchedules(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.catalog(book("tidy", unasked, doing(tell("told"))), book("outage", doing(tell("told"))))
+		why := func(runbook string) string {
+			t.Helper()
+			out, err := r.first.engine.WhyNot(r.ctx, "chat")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range out.GetEntries() {
+				if e.GetRunbook() == runbook {
+					return e.GetExplanation()
+				}
+			}
+			return ""
+		}
+		if got := why("tidy"); got != "" {
+			t.Errorf("without a schedule: %s", got)
+		}
+		r.schedule()
+		r.commit(store.Put(store.ScheduleStateKey("nightly"), &recordv1.ScheduleState{NextTime: timestamppb.New(time.Date(2000, 1, 1, 1, 0, 0, 0, time.UTC))}))
+		if got := why("tidy"); got != "nothing asks for it: schedule nightly starts it at 2000-01-01T01:00:00Z" {
+			t.Errorf("with a schedule: %s", got)
+		}
+		r.schedule(func(s *jv1.Schedule) { s.Runbook = "outage" })
+		if got := why("outage"); !strings.HasSuffix(got, "becomes failing; schedule nightly starts it at 2000-01-01T01:00:00Z") {
+			t.Errorf("with both: %s", got)
+		}
+		r.schedule(func(s *jv1.Schedule) { s.Paused = true })
+		if got := why("tidy"); got != "nothing asks for it: schedule nightly is paused" {
+			t.Errorf("paused: %s", got)
+		}
+		r.schedule()
+		r.commit(store.Put(store.AutomationKey(""), &jv1.Automation{On: false, Reason: "we look at it", Actor: "alice"}))
+		r.due("s-1")
+		if got := why("tidy"); !strings.Contains(got, "`jurymast automation on`") {
+			t.Errorf("held back: %s", got)
 		}
 	})
 }

@@ -3,10 +3,15 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/runbooks"
 	"github.com/jurymast/jurymast/server/continuity"
 	"github.com/jurymast/jurymast/server/store"
 )
@@ -52,15 +57,38 @@ func (e *Engine) whyNot(v store.View, desk *continuity.Workspace, rb *jv1.Runboo
 			entry(t, r.Guard, r.Detail, t.GetCreateTime())
 		}
 	}
-	if pending || rb.GetOn() == nil {
+	if pending || !slices.Contains(rb.GetServices(), desk.Name()) {
 		return out
 	}
-	for _, s := range rb.GetServices() {
-		if s == desk.Name() {
-			entry(nil, "no_trigger", e.quiet(desk, rb), nil)
-		}
+	due := scheduled(v, desk.Name(), rb)
+	switch {
+	case rb.GetOn() != nil && due != "":
+		entry(nil, "no_trigger", e.quiet(desk, rb)+"; "+due, nil)
+	case rb.GetOn() != nil:
+		entry(nil, "no_trigger", e.quiet(desk, rb), nil)
+	case due != "":
+		entry(nil, "no_trigger", "nothing asks for it: "+due, nil)
 	}
 	return out
+}
+
+// scheduled says when schedules start a runbook for a service. Empty: none does.
+func scheduled(v store.View, service string, rb *jv1.Runbook) string {
+	var texts []string
+	for _, rec := range store.List[*jv1.Schedule](v, store.Schedules) {
+		of, err := runbooks.ScheduledService(rec.Msg, rb)
+		if rec.Msg.GetRunbook() != rb.GetName() || err != nil || of != service {
+			continue
+		}
+		state := store.Get[*recordv1.ScheduleState](v, store.ScheduleStateKey(rec.Msg.GetName())).Msg
+		switch {
+		case rec.Msg.GetPaused():
+			texts = append(texts, "schedule "+rec.Msg.GetName()+" is paused")
+		case state.GetNextTime() != nil:
+			texts = append(texts, "schedule "+rec.Msg.GetName()+" starts it at "+state.GetNextTime().AsTime().UTC().Format(time.RFC3339))
+		}
+	}
+	return strings.Join(texts, ", ")
 }
 
 // quiet explains why nothing has asked for a runbook.

@@ -233,6 +233,9 @@ func cause(t *jv1.Trigger) string {
 	if t.GetProvider() != "" && t.GetHealth() != jv1.HealthState_HEALTH_STATE_UNSPECIFIED {
 		text = fmt.Sprintf("%s %s", t.GetProvider(), strings.ToLower(word(t.GetHealth())))
 	}
+	if t.GetSchedule() != "" {
+		text += " " + t.GetSchedule()
+	}
 	return text
 }
 

@@ -19,6 +19,7 @@ func (a *App) renderStatus(p *picture) string {
 	s.acting()
 	s.heldBack()
 	s.unheard()
+	s.scheduled()
 	if len(p.states) == 0 {
 		s.line("There are no services yet: `jurymast apply -f FILE` declares them.")
 	}
@@ -248,6 +249,26 @@ func (s *statusScreen) heldBack() {
 	s.heading("Held back")
 	for _, service := range sortedKeys(counts) {
 		s.line("  %s of %s: `jurymast why-not %s` says why", count(counts[service], "trigger", "triggers"), service, service)
+	}
+}
+
+// scheduled lists what schedules start next.
+func (s *statusScreen) scheduled() {
+	if len(s.schedules) == 0 {
+		return
+	}
+	s.heading("Scheduled")
+	const most = 3
+	for i, x := range s.schedules {
+		if i == most {
+			s.line("  and %d more: `jurymast get schedules`", len(s.schedules)-most)
+			break
+		}
+		text := fmt.Sprintf("%s starts %s %s", x.GetName(), x.GetRunbook(), s.ago(x.GetNextTime().AsTime()))
+		if n := x.GetMissed(); n > 0 {
+			text += ", " + count(int(n), "time was missed", "times were missed")
+		}
+		s.fold("  ", text)
 	}
 }
 

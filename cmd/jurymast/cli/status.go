@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 )
@@ -22,6 +25,7 @@ type picture struct {
 	triggers      []*jv1.Trigger
 	automation    []*jv1.Automation
 	notifications []*jv1.Notification
+	schedules     []*jv1.Schedule // that are not paused, the next one first
 }
 
 func (a *App) statusCommand() *cobra.Command {
@@ -32,7 +36,7 @@ func (a *App) statusCommand() *cobra.Command {
 		Short: "One screen: what is broken, what was done, what waits for you",
 		Long: "One screen: for each service the phase, the route and since when, the health of its providers, who has the\n" +
 			"route in force, and whether requests are queued; then the runs that wait for a human, with the command that\n" +
-			"answers, what is held back, and whether the machines are stopped.",
+			"answers, what is held back, what a schedule starts next, and whether the machines are stopped.",
 		Example: examples(
 			"jurymast status", "everything",
 			"jurymast status chat", "one service",
@@ -162,7 +166,19 @@ func (a *App) lookAround(ctx context.Context) (p *picture, problems []error, err
 			p.notifications = append(p.notifications, n)
 		}
 	}
+	schedules, err := scheduleKind().all(ctx, api)
+	if status.Code(err) != codes.Unimplemented { // a server of an older version has none
+		note("schedules", err)
+	}
+	p.schedules = upcoming(schedules)
 	return p, problems, nil
+}
+
+// upcoming are the schedules that have a next time, in the order of these times.
+func upcoming(resources []*jv1.Resource) []*jv1.Schedule {
+	list := keep(unwrap(resources, (*jv1.Resource).GetSchedule), func(s *jv1.Schedule) bool { return s.GetNextTime().IsValid() })
+	slices.SortStableFunc(list, func(a, b *jv1.Schedule) int { return a.GetNextTime().AsTime().Compare(b.GetNextTime().AsTime()) })
+	return list
 }
 
 // maxPage is the most that a list returns at once.
@@ -189,6 +205,8 @@ func (p *picture) only(services []string) error {
 	p.triggers = keep(p.triggers, func(t *jv1.Trigger) bool { return wanted[t.GetService()] })
 	p.automation = keep(p.automation, func(x *jv1.Automation) bool { return x.GetService() == "" || wanted[x.GetService()] })
 	p.notifications = keep(p.notifications, func(n *jv1.Notification) bool { return wanted[n.GetService()] })
+	// One that names no service is for the only one of its runbook, which isn't known here.
+	p.schedules = keep(p.schedules, func(s *jv1.Schedule) bool { return s.GetService() == "" || wanted[s.GetService()] })
 	for _, s := range p.states {
 		delete(wanted, s.GetService())
 	}
@@ -220,6 +238,7 @@ func (p *picture) json() ([]byte, error) {
 		{name: "triggers", many: messages(p.triggers)},
 		{name: "automation", many: messages(p.automation)},
 		{name: "undelivered_notifications", many: messages(p.notifications)},
+		{name: "schedules", many: messages(p.schedules)},
 	}
 	if p.freshness != nil {
 		parts = append(parts, part{name: "freshness", one: p.freshness})
