@@ -1,10 +1,6 @@
 package runbooks
 
-import (
-	"slices"
-
-	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
-)
+import jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 
 // Effect is what the steps of a runbook change at most: two runbooks of the same effect can undo each other's work.
 type Effect uint8
@@ -31,30 +27,36 @@ func (e Effect) String() string {
 	}
 }
 
-// EffectOf returns the strongest effect of a runbook's steps, those in parallel included. What a runbook does that it
-// runs is not known here and doesn't count.
-func EffectOf(rb *jv1.Runbook) Effect { return effectOf(rb.GetSteps()) }
-
-func effectOf(steps []*jv1.Step) Effect {
+// EffectOf returns the strongest effect of a runbook's steps, those in parallel and of runbooks it runs included. find
+// returns a runbook by its name, nil when there is none; a nil find finds none, and what isn't found does nothing.
+func EffectOf(rb *jv1.Runbook, find func(name string) *jv1.Runbook) Effect {
 	effect := EffectOutside
-	for _, s := range steps {
-		switch a := s.GetAction().(type) {
+	eachStep(rb.GetSteps(), find, map[string]bool{}, func(s *jv1.Step) {
+		switch s.GetAction().(type) {
 		case *jv1.Step_SwitchProvider, *jv1.Step_SetWeight:
-			return EffectRoute
+			effect = EffectRoute
 		case *jv1.Step_EnableQueueing, *jv1.Step_DisableQueueing, *jv1.Step_DrainQueue:
 			effect = max(effect, EffectQueueing)
-		case *jv1.Step_Parallel:
-			effect = max(effect, effectOf(a.Parallel.GetSteps()))
 		}
-	}
+	})
 	return effect
 }
 
-// Switches tells whether a step of the runbook makes another provider the active one.
-func Switches(rb *jv1.Runbook) bool { return switches(rb.GetSteps()) }
+// Switches tells whether a step of the runbook makes another provider the active one; find is as for [EffectOf].
+func Switches(rb *jv1.Runbook, find func(name string) *jv1.Runbook) bool {
+	found := false
+	eachStep(rb.GetSteps(), find, map[string]bool{}, func(s *jv1.Step) { found = found || s.GetSwitchProvider() != nil })
+	return found
+}
 
-func switches(steps []*jv1.Step) bool {
-	return slices.ContainsFunc(steps, func(s *jv1.Step) bool {
-		return s.GetSwitchProvider() != nil || switches(s.GetParallel().GetSteps())
-	})
+// eachStep calls f with every step, those of runbooks that are run included, each of these once.
+func eachStep(steps []*jv1.Step, find func(string) *jv1.Runbook, seen map[string]bool, f func(*jv1.Step)) {
+	for _, s := range steps {
+		f(s)
+		eachStep(s.GetParallel().GetSteps(), find, seen, f)
+		if name := s.GetRunRunbook().GetRunbook(); name != "" && find != nil && !seen[name] {
+			seen[name] = true
+			eachStep(find(name).GetSteps(), find, seen, f)
+		}
+	}
 }

@@ -15,6 +15,10 @@ const (
 	MaxRunbook = 32 << 10
 	// DefaultTimeout is how long a run may act when its runbook doesn't say.
 	DefaultTimeout = 24 * time.Hour
+	// DefaultCooldown is how long a runbook that doesn't say is held back after a run of it.
+	DefaultCooldown = 5 * time.Minute
+	// DefaultCooldownMax is the longest cooldown after relapses when a runbook doesn't say.
+	DefaultCooldownMax = 2 * time.Hour
 )
 
 // celKeywords can't be selected in an expression: `steps.in.failed` doesn't parse.
@@ -53,6 +57,7 @@ func validateRunbook(r *report, rb *jv1.Runbook) {
 	}
 	c.checkServices()
 	c.checkOn()
+	c.checkCooldown()
 	c.checkParameters()
 	c.checkEscalation()
 	c.checkIDs()
@@ -84,6 +89,18 @@ func (c *runbookCheck) checkOn() {
 	}
 	if rto := c.rb.GetObjective().GetRto(); rto != nil && rto.AsDuration() > c.timeout {
 		c.problem("objective.rto", "the objective of %s is longer than a run may take, %s", words(rto.AsDuration()), words(c.timeout))
+	}
+}
+
+// checkCooldown looks at what holds automatic starts back.
+func (c *runbookCheck) checkCooldown() {
+	g := c.rb.GetGuards()
+	d := DefaultCooldown
+	if g.GetCooldown() != nil {
+		d = g.GetCooldown().AsDuration()
+	}
+	if most := g.GetCooldownMax(); most != nil && most.AsDuration() < d {
+		c.problem("guards.cooldown_max", "the longest cooldown, %s, is shorter than the first, %s", words(most.AsDuration()), words(d))
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 // The windows are compared as a whole: one that is added or changed is noticed. One that is removed is not, and need not
 // be: without it nothing is held back that would have been let through.
 func (w *Workspace) CheckMaintenance(provider string) *Refusal {
-	w.whole[store.Maintenances] = true
+	w.ReadNewest(store.Maintenances)
 	var last *Refusal
 	for _, m := range store.List[*jv1.Maintenance](w.view, store.Maintenances) {
 		if !calendar.Covers(m.Msg, w.name, provider) {

@@ -28,7 +28,6 @@ type Workspace struct {
 	next     *jv1.ContinuityState // nil until something changes
 	rerouted bool                 // an epoch step is due
 	read     map[string]int64     // key to the revision it was read at
-	whole    map[string]bool      // prefixes that are compared as a whole
 	newest   map[string]bool      // prefixes under which nothing may have been put since
 	written  map[string]proto.Message
 	ops      []store.Op
@@ -36,7 +35,7 @@ type Workspace struct {
 
 // Open reads the facts of a service.
 func Open(view store.View, service string, now time.Time) *Workspace {
-	w := &Workspace{Now: now, view: view, name: service, read: map[string]int64{}, whole: map[string]bool{}}
+	w := &Workspace{Now: now, view: view, name: service, read: map[string]int64{}}
 	w.Service = Read[*jv1.Service](w, store.ServiceKey(service))
 	w.state = Read[*jv1.ContinuityState](w, store.ContinuityKey(service))
 	return w
@@ -47,6 +46,17 @@ func Read[M proto.Message](w *Workspace, key string) store.Record[M] {
 	rec := store.Get[M](w.view, key)
 	w.read[key] = rec.Mod
 	return rec
+}
+
+// List returns the records of a family below a prefix and remembers to compare them, and that none is added. The prefix
+// ends with a slash.
+func List[M proto.Message](w *Workspace, prefix string) []store.Record[M] {
+	recs := store.List[M](w.view, prefix)
+	for _, rec := range recs {
+		w.read[rec.Key] = rec.Mod
+	}
+	w.ReadNewest(prefix)
+	return recs
 }
 
 // Name is the name of the service.
@@ -246,13 +256,14 @@ const maxCompares = 60
 func (w *Workspace) Txn() (compares []store.Compare, ops []store.Op) {
 	// Where a service has many providers, what stands once for each of them is compared as a whole. That does not notice
 	// a removal; but neither a provider nor its health is removed while the service, which is compared, names it.
-	whole := maps.Clone(w.whole)
+	whole, many := map[string]bool{}, map[string]bool{}
 	maps.Copy(whole, w.newest)
 	if len(w.read) > maxCompares {
-		whole[store.HealthKey(w.name, "")], whole[store.Providers] = true, true
+		many[store.HealthKey(w.name, "")], many[store.Providers] = true, true
+		maps.Copy(whole, many)
 	}
 	for _, key := range slices.Sorted(maps.Keys(w.read)) {
-		if prefix := key[:strings.LastIndexByte(key, '/')+1]; !whole[prefix] || w.newest[prefix] {
+		if prefix := key[:strings.LastIndexByte(key, '/')+1]; !many[prefix] {
 			compares = append(compares, store.Unchanged(key, w.read[key]))
 		}
 	}

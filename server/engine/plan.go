@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 	"github.com/jurymast/jurymast/runbooks"
 	"github.com/jurymast/jurymast/server/continuity"
@@ -60,11 +59,10 @@ func (e *Engine) wouldStart(v store.View, service string, rb *jv1.Runbook, now t
 	if r := desk.CheckMaintenance(provider); r != nil {
 		return r
 	}
-	key := store.CooldownKey(service, providerWord(provider), rb.GetName())
-	if c := store.Get[*recordv1.Cooldown](v, key).Msg; now.Before(c.GetUntil().AsTime()) && c != nil {
-		return continuity.Refuse(continuity.Cooldown, "until %s", c.GetUntil().AsTime().UTC().Format(time.RFC3339))
+	if r := cooling(desk, rb, provider, rb.GetOn().GetHealth() != jv1.OnHealth_ON_HEALTH_HEALTHY); r != nil {
+		return r
 	}
-	if runbooks.Switches(rb) {
+	if runbooks.Switches(rb, func(name string) *jv1.Runbook { return store.Get[*jv1.Runbook](v, store.RunbookKey(name)).Msg }) {
 		if r := desk.CheckSwitchLimit(""); r != nil {
 			return r
 		}

@@ -3,17 +3,12 @@ package engine
 import (
 	"time"
 
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 	"github.com/jurymast/jurymast/runbooks"
 	"github.com/jurymast/jurymast/server/continuity"
 	"github.com/jurymast/jurymast/server/store"
 )
-
-// defaultCooldown applies when a runbook does not say.
-const defaultCooldown = 5 * time.Minute
 
 // putRun adds a run's record and events to a transaction, with a fresh commit id by which an unknown outcome can be
 // recognised (protocol P1).
@@ -89,33 +84,4 @@ func release(w *continuity.Workspace, run *jv1.Run) {
 	if continuity.Read[*recordv1.LiveRun](w, key).Msg.GetRun() == run.GetName() {
 		w.Add(store.Delete(key))
 	}
-}
-
-// cooldown holds the next automatic start of the same runbook for the same provider back, counted from the end of a
-// run that changed something. A run that changed nothing leaves none, and neither does one that no provider caused: the
-// times of a schedule say themselves how far they are apart.
-func cooldown(w *continuity.Workspace, run *jv1.Run, plan *jv1.Runbook) {
-	d := defaultCooldown
-	if c := plan.GetGuards().GetCooldown(); c != nil {
-		d = c.AsDuration()
-	}
-	acted := false
-	for _, s := range run.GetSteps() {
-		acted = acted || s.GetUndo() != nil
-	}
-	if !acted || d == 0 || run.GetTrigger() == "" || run.GetProvider() == "" || !isLive(run) {
-		return
-	}
-	w.Add(store.Put(store.CooldownKey(run.GetService(), providerWord(run.GetProvider()), run.GetRunbook()), &recordv1.Cooldown{
-		Runbook: run.GetRunbook(), Service: run.GetService(), Provider: run.GetProvider(), Run: run.GetName(),
-		Until: timestamppb.New(w.Now.Add(d)),
-	}))
-}
-
-// providerWord is a provider as a key part: a run that no provider caused has one too.
-func providerWord(provider string) string {
-	if provider == "" {
-		return "-"
-	}
-	return provider
 }

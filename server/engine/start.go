@@ -88,12 +88,8 @@ func (s *start) guards() (verdict, bool) {
 	if r := s.desk.CheckMaintenance(s.trigger.GetProvider()); r != nil {
 		return blocked(r), true
 	}
-	key := store.CooldownKey(s.desk.Name(), providerWord(s.trigger.GetProvider()), s.plan.Msg.GetName())
-	c := continuity.Read[*recordv1.Cooldown](s.desk, key).Msg
-	if until := c.GetUntil().AsTime(); c != nil && s.desk.Now.Before(until) {
-		r := continuity.Refuse(continuity.Cooldown, "run %s of it ended for the same provider; it may start again at %s, or after an acknowledgement",
-			c.GetRun(), until.UTC().Format(time.RFC3339))
-		r.Again = until
+	failing := s.trigger.GetHealth() != jv1.HealthState_HEALTH_STATE_HEALTHY
+	if r := cooling(s.desk, s.plan.Msg, s.trigger.GetProvider(), failing); r != nil {
 		return blocked(r), true
 	}
 	return verdict{}, false
