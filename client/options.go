@@ -14,6 +14,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
+
+	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 )
 
 // DefaultAddress is where a server listens when nobody says otherwise.
@@ -46,6 +48,10 @@ type Options struct {
 	Subscriber string
 	// NoReport keeps the client from reporting what is in force.
 	NoReport bool
+	// Queues says what the application has queued, by service, for the reports of what is in force; a service without an
+	// entry has no queue here. It is asked before each report, and every 2 s while a service that is followed is to be
+	// drained; from one goroutine, and must not block. Nil: the application keeps no queue.
+	Queues func() map[string]*jv1.QueueStatus
 
 	// TLS of the connections. Nil: none, which a server takes on loopback only.
 	TLS *tls.Config

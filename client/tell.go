@@ -13,7 +13,7 @@ import (
 type teller struct {
 	mu      sync.Mutex
 	pending map[string]bool
-	told    map[string]int64
+	told    map[string]taken
 	watches map[string]map[*watch]struct{}
 	closed  bool
 
@@ -28,7 +28,7 @@ type watch struct {
 
 func newTeller() *teller {
 	return &teller{
-		pending: map[string]bool{}, told: map[string]int64{}, watches: map[string]map[*watch]struct{}{},
+		pending: map[string]bool{}, told: map[string]taken{}, watches: map[string]map[*watch]struct{}{},
 		wake: make(chan struct{}, 1), fresh: make(chan struct{}, 1),
 	}
 }
@@ -48,8 +48,14 @@ func nudge(ch chan struct{}) {
 	}
 }
 
+// taken is an epoch that the application was told of, and the life of the store it belongs to.
+type taken struct {
+	epoch int64
+	life  string
+}
+
 // epochs returns what the application was told.
-func (t *teller) epochs() map[string]int64 {
+func (t *teller) epochs() map[string]taken {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return maps.Clone(t.told)
@@ -149,7 +155,7 @@ func (c *Client) tellOne(service string) error {
 		delete(t.told, service)
 		return err
 	}
-	t.told[service] = s.GetEpoch()
+	t.told[service] = taken{epoch: s.GetEpoch(), life: s.GetRestoreEpoch()}
 	return nil
 }
 

@@ -50,6 +50,8 @@ type Server struct {
 	validFor  time.Duration
 	bookmark  time.Duration
 	reports   map[string]map[string]int64
+	queues    map[string]map[string]*jv1.QueueStatus
+	lives     map[string]string
 	calls     int
 	cursors   []string
 }
@@ -67,6 +69,7 @@ func New(t testing.TB) *Server {
 		t: t, address: "127.0.0.1:0", life: "1000-a", revision: 1,
 		states: map[string]*jv1.ContinuityState{}, changed: make(chan struct{}), live: true,
 		validFor: time.Minute, bookmark: 20 * time.Millisecond, reports: map[string]map[string]int64{},
+		queues: map[string]map[string]*jv1.QueueStatus{}, lives: map[string]string{},
 	}
 	s.Start()
 	t.Cleanup(s.Stop)
@@ -164,6 +167,20 @@ func (s *Server) Reports() (epochs map[string]map[string]int64, calls int) {
 	return out, s.calls
 }
 
+// Queues returns the queues by subscriber, as last reported. Shared; not to be changed.
+func (s *Server) Queues() map[string]map[string]*jv1.QueueStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.queues)
+}
+
+// Lives returns the restore epoch that each subscriber last reported.
+func (s *Server) Lives() map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.lives)
+}
+
 // Cursors returns the cursor of each stream that was opened.
 func (s *Server) Cursors() []string {
 	s.mu.Lock()
@@ -187,6 +204,8 @@ func (s *Server) ReportInForce(_ context.Context, req *jv1.ReportInForceRequest)
 		return nil, s.refuse
 	}
 	s.reports[req.GetSubscriber()] = maps.Clone(req.GetEpochs())
+	s.queues[req.GetSubscriber()] = req.GetQueues()
+	s.lives[req.GetSubscriber()] = req.GetRestoreEpoch()
 	s.calls++
 	return &jv1.ReportInForceResponse{ValidFor: durationpb.New(s.validFor)}, nil
 }
