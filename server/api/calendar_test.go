@@ -69,7 +69,9 @@ func TestScheduleStands(t *testing.T) {
 	if next := first.GetNextTime().AsTime(); next.Hour() != 3 || time.Until(next) < -time.Minute || time.Until(next) > 25*time.Hour || first.GetRevision() == 0 {
 		t.Errorf("%v", first)
 	}
-	stamp := func(h int) *timestamppb.Timestamp { return timestamppb.New(time.Date(2030, 1, 1, h, 0, 0, 0, time.UTC)) }
+	stamp := func(h int) *timestamppb.Timestamp {
+		return timestamppb.New(time.Date(2030, 1, 1, h, 0, 0, 0, time.UTC))
+	}
 	state := &recordv1.ScheduleState{
 		ScheduleRevision: first.GetRevision(), NextTime: stamp(5), LastTime: stamp(4), LastTrigger: "s-nightly-1", Missed: 7,
 	}
