@@ -234,7 +234,7 @@ func (s *Server) setup(ctx context.Context) error { //nolint:funlen // the compo
 	}
 	runs = engine.New(engine.Options{
 		Store: st, Sessions: keeper, Logger: log.Named("engine"), Now: o.Now, Registerer: registry,
-		Kinds: steps.New(steps.Options{Probes: detection, Client: newStepClient()}),
+		Kinds: steps.New(steps.Options{Probes: detection, Client: steps.NewClient()}),
 	})
 	deliverer, err := notify.New(notify.Options{
 		Store: st, Sessions: keeper, Logger: log.Named("notify"), Now: o.Now, Registry: registry,
@@ -371,19 +371,6 @@ func knownErrors() []api.Known {
 		{Err: detect.ErrNotBound, Class: api.Forbidden},
 		{Err: detect.ErrInvalid, Class: api.Invalid},
 		{Err: detect.ErrUnavailable, Class: api.Later},
-	}
-}
-
-// newStepClient makes the calls of http_request steps. A redirect is an answer, not a new address to call: it would carry
-// credential and idempotency key to somebody else. Every call has a connection of its own: on one that was used before,
-// net/http sends a request again by itself when the receiver ends the connection without an answer and the request
-// carries an Idempotency-Key, also one that may be made only once.
-func newStepClient() *http.Client {
-	transport := notify.NewTransport()
-	transport.DisableKeepAlives = true
-	return &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/runbooks"
 )
 
 // maxRecord is the most bytes of a record that may still be shortened: below the 64 KiB of a record, with room for what
@@ -18,13 +19,18 @@ func shorten(run *jv1.Run) {
 		return
 	}
 	for _, s := range run.GetSteps() {
-		if n := len(s.GetAttempts()); n > 1 && StepEnded(s.GetState()) {
-			s.Attempts = s.Attempts[n-1:]
+		for len(s.GetAttempts()) > 1 && StepEnded(s.GetState()) {
+			s.Attempts = dropAttempt(s.GetAttempts())
 		}
 	}
 	for n := maxError / 2; n > 10 && proto.Size(run) > maxRecord; n /= 2 {
 		for _, s := range run.GetSteps() {
 			shortenStep(s, n)
+		}
+	}
+	for n := maxError / 2; n > 10 && proto.Size(run) > maxRecord; n /= 2 {
+		for _, s := range run.GetSteps() {
+			shortenOutput(s, n)
 		}
 	}
 }
@@ -38,10 +44,17 @@ func shortenStep(s *jv1.StepRun, n int) {
 	for _, d := range s.GetDecisions() {
 		d.Comment = bounded(d.GetComment(), n)
 	}
+	// What an answer said is for people; what was taken out of it is what later steps go on from.
+	if text, ok := s.GetOutput()[runbooks.ResultOutput]; ok && s.GetKind() == "http_request" {
+		s.Output[runbooks.ResultOutput] = bounded(text, n)
+	}
+}
+
+// shortenOutput cuts what a step gave to n bytes. Names and numbers are shorter than 64 bytes and never cut.
+func shortenOutput(s *jv1.StepRun, n int) {
 	if s.GetKind() == "run_runbook" {
 		return // what it gives are the parameters of the steps inside of it
 	}
-	// What steps go on from, names and numbers, is shorter than 64 bytes and never cut.
 	for k, v := range s.GetOutput() {
 		s.Output[k] = bounded(v, max(n, 64))
 	}

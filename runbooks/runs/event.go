@@ -23,6 +23,10 @@ type Event struct {
 
 	// AttemptID and Key are the new attempt's, with INTENT.
 	AttemptID, Key string
+	// Attempt is what became of the attempt, where the kind alone does not tell: a call that failed and may have been
+	// carried out, a step that failed after its call was; and with CHECKED what the receiver said. Unspecified: as the
+	// kind tells.
+	Attempt jv1.AttemptState
 	// Output is merged into the step's output.
 	Output map[string]string
 	// Error is what went wrong, with failures.

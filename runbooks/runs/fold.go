@@ -19,9 +19,6 @@ import (
 // changed by somebody else.
 var ErrIllegal = errors.New("event can't happen in this state")
 
-// maxAttempts is how many attempts a step's record keeps.
-const maxAttempts = 10
-
 // Bounds of texts in the record, so that it stays below its 64 KiB whatever a receiver answers.
 const (
 	maxError  = 1000

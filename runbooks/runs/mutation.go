@@ -2,7 +2,6 @@ package runs
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -117,6 +116,9 @@ func (m *mutation) move() error {
 	case jv1.RunEventKind_RUN_EVENT_KIND_ATTEMPT_FAILED:
 		step.State = jv1.StepState_STEP_STATE_RETRYING
 		closeAttempt(step, ev, jv1.AttemptState_ATTEMPT_STATE_FAILED)
+	case jv1.RunEventKind_RUN_EVENT_KIND_CHECKED:
+		step.State = jv1.StepState_STEP_STATE_RETRYING
+		closeAttempt(step, ev, jv1.AttemptState_ATTEMPT_STATE_UNKNOWN)
 	case jv1.RunEventKind_RUN_EVENT_KIND_OUTCOME_UNKNOWN:
 		m.wait(jv1.StepState_STEP_STATE_OUTCOME_UNKNOWN, jv1.RunWait_RUN_WAIT_OUTCOME_UNKNOWN)
 		closeAttempt(step, ev, jv1.AttemptState_ATTEMPT_STATE_UNKNOWN)
@@ -129,13 +131,7 @@ func (m *mutation) move() error {
 // attempt begins an attempt.
 func (m *mutation) attempt() {
 	m.step.AttemptCount++
-	m.step.Attempts = append(m.step.Attempts, &jv1.Attempt{
-		Id: m.ev.AttemptID, IdempotencyKey: m.ev.Key, StartTime: timestamppb.New(m.ev.Time),
-		State: jv1.AttemptState_ATTEMPT_STATE_INTENT,
-	})
-	if n := len(m.step.Attempts); n > maxAttempts {
-		m.step.Attempts = m.step.Attempts[n-maxAttempts:]
-	}
+	m.step.Attempts = beginAttempt(m.step.GetAttempts(), m.ev)
 }
 
 func (m *mutation) wait(state jv1.StepState, what jv1.RunWait) {
@@ -230,16 +226,4 @@ func (m *mutation) closeInside(i int, state jv1.StepState) {
 		}
 		m.closeInside(child, state)
 	}
-}
-
-func closeAttempt(step *jv1.StepRun, ev Event, state jv1.AttemptState) {
-	step.Error = bounded(ev.Error, maxError)
-	a := LastAttempt(step)
-	if !slices.Contains([]jv1.AttemptState{jv1.AttemptState_ATTEMPT_STATE_INTENT, jv1.AttemptState_ATTEMPT_STATE_UNKNOWN}, a.GetState()) {
-		return
-	}
-	a.State = state
-	a.Error = bounded(ev.Error, maxError)
-	a.Result = bounded(ev.Message, maxError)
-	a.EndTime = timestamppb.New(ev.Time)
 }

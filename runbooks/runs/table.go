@@ -19,6 +19,7 @@ var Table = map[jv1.RunEventKind][]jv1.RunState{
 	jv1.RunEventKind_RUN_EVENT_KIND_STEP_WAITING:      {running, waiting},
 	jv1.RunEventKind_RUN_EVENT_KIND_STEP_SUCCEEDED:    {running, waiting},
 	jv1.RunEventKind_RUN_EVENT_KIND_ATTEMPT_FAILED:    {running},
+	jv1.RunEventKind_RUN_EVENT_KIND_CHECKED:           {running},
 	jv1.RunEventKind_RUN_EVENT_KIND_STEP_FAILED:       {running, waiting},
 	jv1.RunEventKind_RUN_EVENT_KIND_STEP_SKIPPED:      {running, waiting},
 	jv1.RunEventKind_RUN_EVENT_KIND_STEP_CANCELED:     {running, waiting},

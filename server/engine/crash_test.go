@@ -35,6 +35,8 @@ func scenarios() []scenario {
 		{name: "notify", book: book("s", doing(tell("one"), tell("two"))), end: succeeded},
 		{name: "calls", book: book("s", doing(post("one"), post("two"), post("three"))), end: succeeded},
 		{name: "call once", book: book("s", doing(tell("one"), post("two", once), tell("three"))), end: succeeded},
+		{name: "check", book: book("s", doing(tell("one"), post("two", checkable), post("three", checkable))), end: succeeded},
+		{name: "check in doubt", book: book("s", doing(post("doubtful", checkable), queue())), end: succeeded},
 		{name: "wait", book: book("s", doing(switchTo("b"), pauseFor(3*time.Second), queue())), end: succeeded},
 		{name: "approval", book: book("s", doing(ask("sure"), switchTo("b"))), end: succeeded},
 		{name: "confirm", book: book("s", doing(confirmed(switchTo("b", "c"), 5*time.Second), tell("told"))), end: succeeded},
@@ -122,7 +124,7 @@ func newDying(b store.Backend, where boundary) *dying {
 func (s scenario) run(t *testing.T, boundaries []boundary) (out outcome, transactions int) {
 	t.Helper()
 	inBubble(t, func(t *testing.T, r *rig) {
-		r.sink.answer = sinkAnswer
+		r.sink.answer = remember()
 		r.probes.set("b", 3)
 		// The replica that watches the test must not help: it has no engine of its own.
 		r.catalog(s.book)
@@ -234,6 +236,12 @@ func (s scenario) judge(t *testing.T, r *rig) outcome {
 	}
 	effects := map[string]bool{} // a sink that honours keys sees each once
 	for _, k := range r.sink.keys() {
+		if strings.HasPrefix(k, "/check/") {
+			continue // a question changes nothing
+		}
+		if s.name == "check" && effects[strings.ReplaceAll(k, run.GetName(), "")] {
+			t.Errorf("%s was made twice", k)
+		}
 		effects[strings.ReplaceAll(k, run.GetName(), "")] = true
 	}
 	return outcome{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -77,6 +78,32 @@ func sinkAnswer(_ int, r *http.Request) (*http.Response, error) {
 		return respond(http.StatusBadRequest), nil
 	}
 	return respond(http.StatusOK), nil
+}
+
+// remember answers as a sink that knows its calls: it refuses what is posted to /refused, is in doubt about the first call of each key to /doubtful, and says
+// whether it has seen a key to who asks by GET.
+func remember() func(int, *http.Request) (*http.Response, error) {
+	var mu sync.Mutex
+	seen := map[string]int{}
+	return func(_ int, r *http.Request) (*http.Response, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if key, ok := strings.CutPrefix(r.URL.Path, "/check/"); ok {
+			if seen[key] == 0 {
+				return respond(http.StatusNotFound), nil
+			}
+			return respond(http.StatusOK), nil
+		}
+		key := r.Header.Get("Idempotency-Key")
+		seen[key]++
+		switch {
+		case r.URL.Path == "/refused":
+			return respond(http.StatusBadRequest), nil
+		case r.URL.Path == "/doubtful" && seen[key] == 1:
+			return respond(http.StatusBadGateway), nil
+		}
+		return respond(http.StatusOK), nil
+	}
 }
 
 func respond(status int) *http.Response {

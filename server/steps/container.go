@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/runbooks"
 	"github.com/jurymast/jurymast/runbooks/runs"
 )
 
@@ -44,7 +45,7 @@ func (in *Input) given(spec *jv1.RunRunbookStep) (map[string]string, error) {
 	out := map[string]string{}
 	data := messageData(in)
 	for name, src := range spec.GetParameters() {
-		value, err := expand(src, data)
+		value, err := expand(src, 4*runbooks.MaxParameter, data)
 		if err != nil {
 			return nil, fmt.Errorf("parameter %s: %w", name, err)
 		}
@@ -56,6 +57,14 @@ func (in *Input) given(spec *jv1.RunRunbookStep) (map[string]string, error) {
 	}
 	if size > maxParameters {
 		return nil, fmt.Errorf("the parameters given to runbooks come to %d bytes in this run, at most %d are allowed", size, maxParameters)
+	}
+	for _, frame := range in.Tree.Frames {
+		if frame.Node != in.Node {
+			continue
+		}
+		for _, problem := range runbooks.CheckParameters(frame.Plan, in.Desk.Service.Msg, out) {
+			return nil, fmt.Errorf("%s (%s)", problem.Message, problem.Reason)
+		}
 	}
 	return out, nil
 }

@@ -3,6 +3,7 @@ package steps
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
@@ -90,10 +91,25 @@ func (in *Input) Facts() expr.Facts {
 			Succeeded: s.GetState() == jv1.StepState_STEP_STATE_SUCCEEDED,
 			Failed:    s.GetState() == jv1.StepState_STEP_STATE_FAILED,
 			Skipped:   s.GetState() == jv1.StepState_STEP_STATE_SKIPPED,
-			Output:    s.GetOutput(),
+			Output:    given(in.Tree.Nodes[i].Step, s),
 		}
 	}
 	return f
+}
+
+// given is what a step gave. A record keeps no empty texts: an output that a step which succeeded has declared, and that
+// is not there, is one.
+func given(step *jv1.Step, s *jv1.StepRun) map[string]string {
+	outputs := step.GetHttpRequest().GetOutputs()
+	if s.GetState() != jv1.StepState_STEP_STATE_SUCCEEDED || len(outputs) == 0 {
+		return s.GetOutput()
+	}
+	out := map[string]string{}
+	for name := range outputs {
+		out[name] = ""
+	}
+	maps.Copy(out, s.GetOutput())
+	return out
 }
 
 // DryRun tells whether nothing may be changed.

@@ -168,18 +168,3 @@ func at(t *timestamppb.Timestamp) time.Time {
 	}
 	return t.AsTime()
 }
-
-// expand fills a text of the operator's in.
-func expand(src string, data message.Data) (string, error) {
-	if !strings.Contains(src, "{{") {
-		return src, nil
-	}
-	t, err := message.ParseText(src, maxExpanded)
-	if err != nil {
-		return "", err
-	}
-	return t.Render(data)
-}
-
-// maxExpanded bounds a filled in text of an HTTP request.
-const maxExpanded = 128 << 10

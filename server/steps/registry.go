@@ -12,7 +12,7 @@ type Registry struct{ kinds map[string]Kind }
 type Options struct {
 	// Probes tells what detectors saw.
 	Probes Probes
-	// Client makes the calls of http_request. It must not follow redirects to other hosts.
+	// Client makes the calls of http_request, see [NewClient]. Redirects are not followed, whatever it says.
 	Client *http.Client
 }
 
@@ -26,7 +26,7 @@ func New(o Options) *Registry {
 		"approval":         approval{},
 		"wait":             wait{},
 		"verify":           verify{},
-		"http_request":     httpRequest{client: o.Client},
+		"http_request":     httpRequest{client: callClient(o.Client)},
 		"set_weight":       setWeight{},
 		"automation_off":   automationOff{},
 		"update_incident":  updateIncident{},

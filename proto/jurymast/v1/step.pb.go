@@ -1631,8 +1631,9 @@ type HttpCheck struct {
 	Headers map[string]string `protobuf:"bytes,2,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Reference of a bearer token. Empty: that of the call.
 	Credential string `protobuf:"bytes,3,opt,name=credential,proto3" json:"credential,omitempty"`
-	// CEL condition over `json` and `status`: true says that the call was carried out, false that it was not. An answer
-	// of 500 and above, or none, says nothing; it is asked again, and in the end a human is.
+	// CEL condition over `json` and `status`: true says that the call was carried out, false that it was not. No answer,
+	// one of 500 and above, a redirect, or one that speaks of the question (401, 403, 407, 408, 425, 429) says nothing; it
+	// is asked again, and in the end a human is.
 	CarriedOut    string `protobuf:"bytes,4,opt,name=carried_out,json=carriedOut,proto3" json:"carried_out,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
