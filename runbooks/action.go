@@ -1,6 +1,7 @@
 package runbooks
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -35,6 +36,7 @@ func checkSwitch(s *stepCheck) {
 			s.warn("%s: %s has one provider, there is nothing to switch to", s.path, service.GetName())
 		}
 	}
+	s.hopeless()
 	if confirm := s.step.GetSwitchProvider().GetConfirm(); confirm != nil {
 		s.checkConfirm(confirm)
 	}
@@ -42,15 +44,41 @@ func checkSwitch(s *stepCheck) {
 
 // capable warns when a candidate lacks what a service needs: the guard will pass it over.
 func (s *stepCheck) capable(field, name string) {
-	p, ok := s.catalog.Providers[name]
-	if !ok || len(p.GetCapabilities()) == 0 {
-		return
-	}
 	for _, service := range s.services {
-		for _, need := range service.GetNeeds() {
-			if !slices.Contains(p.GetCapabilities(), need) {
-				s.warn("%s: %s needs %s, which %s does not offer: it will be passed over", field, service.GetName(), need, name)
+		for _, why := range s.unfit(service, name) {
+			s.warn("%s: %s: it will be passed over", field, why)
+		}
+	}
+}
+
+// unfit says why a provider can never be switched to, whatever its health.
+func (s *stepCheck) unfit(service *jv1.Service, name string) (why []string) {
+	for _, need := range lacks(s.catalog.Providers[name], service.GetNeeds()) {
+		why = append(why, fmt.Sprintf("%s needs %s, which %s does not offer", service.GetName(), need, name))
+	}
+	if short := Shortage(service, name); short != "" {
+		why = append(why, short)
+	}
+	if other := OtherModels(service, name); other != "" {
+		why = append(why, fmt.Sprintf("%s keeps its models, but %s", service.GetName(), other))
+	}
+	return why
+}
+
+// hopeless warns when no candidate of a switch can ever pass.
+func (s *stepCheck) hopeless() {
+	for _, service := range s.services {
+		fit := func(word string) bool {
+			switch word {
+			case "any":
+				return slices.ContainsFunc(providerNames(service), func(p string) bool { return len(s.unfit(service, p)) == 0 })
+			case "preferred":
+				return len(service.GetProviders()) > 0 && len(s.unfit(service, service.GetProviders()[0].GetName())) == 0
 			}
+			return len(s.unfit(service, word)) == 0
+		}
+		if to := s.step.GetSwitchProvider().GetTo(); len(to) > 0 && !slices.ContainsFunc(to, fit) {
+			s.warn("%s: for %s every candidate will be passed over, so the step can only fail", s.field("to"), service.GetName())
 		}
 	}
 }

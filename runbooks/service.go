@@ -49,6 +49,13 @@ func checkServiceProviders(r *report, s *jv1.Service) {
 		if lacking := lacks(p, s.GetNeeds()); len(lacking) > 0 {
 			r.warn("%s: %s does not offer %s, which the service needs: no switch will choose it", field, name, strings.Join(lacking, ", "))
 		}
+		if short := Shortage(s, name); short != "" {
+			r.warn("%s: %s: no switch will choose it", at("providers", i)+".limits", short)
+		}
+		if other := OtherModels(s, name); other != "" {
+			r.warn("%s: only the same models may serve, but %s: no switch will choose it (same_models says that they are the same under other names)",
+				at("providers", i)+".models", other)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
@@ -60,6 +61,14 @@ func (x *fixture) put(ops ...store.Op) {
 	if err := x.store.WaitRevision(x.ctx, res.Revision); err != nil {
 		x.t.Fatal(err)
 	}
+}
+
+// fit stores the service with a change.
+func (x *fixture) fit(edit func(*jv1.Service)) {
+	x.t.Helper()
+	svc := proto.CloneOf(x.service())
+	edit(svc)
+	x.put(store.Put(store.ServiceKey("chat"), svc))
 }
 
 func (x *fixture) judge(provider string, state jv1.HealthState) {
@@ -120,6 +129,27 @@ func TestGuardsOfASwitch(t *testing.T) {
 		}},
 		"lacks a capability": {to: "b", want: continuity.TargetIncapable, given: func(x *fixture) {
 			x.put(store.Put(store.ProviderKey("b"), &jv1.Provider{Name: "b", Capabilities: []string{"streaming"}}))
+		}},
+		"too small": {to: "b", want: continuity.TargetTooSmall, given: func(x *fixture) {
+			x.fit(func(s *jv1.Service) {
+				s.Demand, s.Providers[1].Limits = &jv1.Limits{Tpm: 300_000, Rpm: 100}, &jv1.Limits{Tpm: 30_000}
+			})
+		}},
+		"large enough as far as is known": {to: "b", given: func(x *fixture) {
+			x.fit(func(s *jv1.Service) {
+				s.Demand, s.Providers[1].Limits = &jv1.Limits{Tpm: 300_000, Rpm: 100}, &jv1.Limits{Tpm: 300_000}
+			})
+		}},
+		"embeds with other models": {to: "b", want: continuity.TargetOtherModels, given: func(x *fixture) {
+			x.fit(func(s *jv1.Service) {
+				s.Needs, s.Providers[1].Models = []string{"embeddings"}, map[string]string{"embed-3": "e5-large"}
+			})
+		}},
+		"embeds with the same models under other names": {to: "b", given: func(x *fixture) {
+			x.fit(func(s *jv1.Service) {
+				s.SameModels, s.Providers[1].SameModels = true, true
+				s.Providers[1].Models = map[string]string{"embed-3": "prod-embed-3"}
+			})
 		}},
 		"offers the capability": {to: "b", given: func(x *fixture) {
 			x.put(store.Put(store.ProviderKey("b"), &jv1.Provider{Name: "b", Capabilities: []string{"streaming", "tools"}}))

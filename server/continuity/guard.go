@@ -9,6 +9,7 @@ import (
 
 	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/runbooks"
 	"github.com/jurymast/jurymast/server/store"
 )
 
@@ -44,6 +45,12 @@ func (w *Workspace) CheckTarget(provider string) *Refusal {
 	}
 	if r := w.checkCapabilities(provider); r != nil {
 		return r
+	}
+	if short := runbooks.Shortage(w.Service.Msg, provider); short != "" {
+		return refuse(TargetTooSmall, "%s", short)
+	}
+	if other := runbooks.OtherModels(w.Service.Msg, provider); other != "" {
+		return refuse(TargetOtherModels, "%s keeps its models, but %s", w.name, other)
 	}
 	h := w.Health(provider)
 	if h.Msg.GetState() != jv1.HealthState_HEALTH_STATE_HEALTHY {

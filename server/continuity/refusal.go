@@ -28,6 +28,10 @@ const (
 	TargetActive Guard = "target_active"
 	// WeightTooLarge: the shares of traffic leave nothing to the active provider.
 	WeightTooLarge Guard = "weight_too_large"
+	// TargetTooSmall: the target's known limits are lower than what the service takes.
+	TargetTooSmall Guard = "target_too_small"
+	// TargetOtherModels: the target has other models, where only the very same ones will do.
+	TargetOtherModels Guard = "target_other_models"
 	// LastHealthy: the active provider is healthy and the target is not.
 	LastHealthy Guard = "last_healthy_provider"
 	// Cooldown: the same runbook ended for the same provider a short time ago.
