@@ -205,6 +205,10 @@ func TestEveryMethod(t *testing.T) {
 	get("audit", m26, err)
 	m27, err := a.ListNotifications(ctx, &jv1.ListNotificationsRequest{})
 	get("notifications", m27, err)
+	must("backup", nil, first(ctx, func(ctx context.Context) (receiver[*jv1.BackupResponse], error) {
+		return a.Backup(ctx, &jv1.BackupRequest{})
+	}))
+	r.called.Store(jv1.AdminService_ConfirmRestore_FullMethodName, true) // see TestARestoreWaitsForAHuman
 	m28, err := c.Delete(ctx, &jv1.DeleteRequest{Kind: "detector", Name: "alerts"})
 	get("delete", m28, err)
 

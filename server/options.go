@@ -51,6 +51,10 @@ type Options struct {
 	SessionTTL time.Duration
 	// Canaries are URLs that answer whenever this machine's own network works; see detect.Options.
 	Canaries []string
+	// BackupEvery is the time between two automatic backups of the embedded store. 0: none are taken.
+	BackupEvery time.Duration
+	// BackupKeep is how many automatic backups are kept. 0: 24.
+	BackupKeep int
 	// UnsafeNoFsync lets the embedded etcd lose acknowledged writes when the machine goes down: for tests and throw-away
 	// data only.
 	UnsafeNoFsync bool
@@ -87,6 +91,12 @@ func (o Options) validate() error {
 	}
 	if o.Replica != "" && !dnsLabel.MatchString(o.Replica) {
 		wrong("replica %q is no DNS label: want a-z, 0-9 and dashes, at most 63", o.Replica)
+	}
+	if o.BackupEvery < 0 || o.BackupEvery > 0 && o.BackupEvery < time.Minute {
+		wrong("a backup every %v is too often: want at least 1m, or 0 for none", o.BackupEvery)
+	}
+	if o.BackupKeep < 0 {
+		wrong("%d backups can't be kept", o.BackupKeep)
 	}
 	if o.SessionTTL != 0 && o.SessionTTL < 2*time.Second {
 		wrong("a session of %v is too short: a slow disk would end it; want at least 2s", o.SessionTTL)

@@ -52,10 +52,15 @@ func label(host string) string {
 	return name
 }
 
-// writeFile replaces a file as a whole.
+// writeFile replaces a file as a whole, on the disk too.
 func writeFile(path, text string) error {
 	next := path + ".new"
-	if err := os.WriteFile(next, []byte(text), 0o600); err != nil {
+	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(next, path)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/jurymast/jurymast/server/api"
 	"github.com/jurymast/jurymast/server/auth"
+	"github.com/jurymast/jurymast/server/backup"
 	"github.com/jurymast/jurymast/server/continuity"
 	"github.com/jurymast/jurymast/server/credential"
 	"github.com/jurymast/jurymast/server/detect"
@@ -180,14 +181,17 @@ func (s *Server) setup(ctx context.Context) error { //nolint:funlen // the compo
 
 	// The store: an etcd of our own, or somebody else's.
 	var backend store.Backend
+	var source backup.Source
 	if o.Etcd.external() {
-		if backend, err = s.dialEtcd(); err != nil {
+		etcd, err := s.dialEtcd()
+		if err != nil {
 			return err
 		}
+		backend, source = etcd, etcd
 		s.cleanup.onStop("etcd client", func(context.Context) error { return backend.Close() })
 	} else {
 		node, err := etcdnode.Start(ctx, etcdnode.Options{
-			DataDir: filepath.Join(lock.Dir(), "etcd"), Logger: log.Named("etcd"), UnsafeNoFsync: o.UnsafeNoFsync,
+			DataDir: filepath.Join(lock.Dir(), etcdDir), Logger: log.Named("etcd"), UnsafeNoFsync: o.UnsafeNoFsync,
 		})
 		if err != nil {
 			return err
@@ -195,7 +199,7 @@ func (s *Server) setup(ctx context.Context) error { //nolint:funlen // the compo
 		s.cleanup.onStop("embedded etcd", func(context.Context) error { return node.Close() })
 		etcd := store.NewEtcd(store.EtcdOptions{Client: node.Client()})
 		guard := newRoomy(etcd)
-		backend = guard
+		backend, source = guard, etcd
 		s.cleanup.onStop("etcd backend", func(context.Context) error { return etcd.Close() })
 		s.background("space guard", func(ctx context.Context) error { return guard.watchSpace(ctx, node.Space, log.Named("space")) })
 		s.background("embedded etcd", func(ctx context.Context) error {
@@ -216,7 +220,14 @@ func (s *Server) setup(ctx context.Context) error { //nolint:funlen // the compo
 	if err != nil {
 		return err
 	}
-	st := store.New(store.Options{Backend: backend, Logger: log.Named("store"), Now: o.Now})
+	restored, err := knownRestore(lock.Dir())
+	if err != nil {
+		return err
+	}
+	st := store.New(store.Options{
+		Backend: backend, Logger: log.Named("store"), Now: o.Now, Replica: replica,
+		SeenFile: filepath.Join(lock.Dir(), seenFile), Restored: restored,
+	})
 	s.cleanup.onStop("store", func(context.Context) error { st.Close(); return nil })
 
 	// The parts. Nothing works before the store has started.
@@ -233,11 +244,11 @@ func (s *Server) setup(ctx context.Context) error { //nolint:funlen // the compo
 		return err
 	}
 	runs = engine.New(engine.Options{
-		Store: st, Sessions: keeper, Logger: log.Named("engine"), Now: o.Now, Registerer: registry,
+		Store: st, Sessions: keeper.Acting(), Logger: log.Named("engine"), Now: o.Now, Registerer: registry,
 		Kinds: steps.New(steps.Options{Probes: detection, Client: steps.NewClient()}),
 	})
 	deliverer, err := notify.New(notify.Options{
-		Store: st, Sessions: keeper, Logger: log.Named("notify"), Now: o.Now, Registry: registry,
+		Store: st, Sessions: keeper.Acting(), Logger: log.Named("notify"), Now: o.Now, Registry: registry,
 	})
 	if err != nil {
 		return err
@@ -248,12 +259,20 @@ func (s *Server) setup(ctx context.Context) error { //nolint:funlen // the compo
 	if err != nil {
 		return err
 	}
+	backups, err := backup.New(backup.Options{
+		Store: st, Source: source, Dir: filepath.Join(lock.Dir(), backupDir), Replica: replica, Every: o.backupEvery(), Keep: o.BackupKeep,
+		Logger: log.Named("backup"), Now: o.Now, Registerer: registry,
+	})
+	if err != nil {
+		return err
+	}
 	desk := continuity.NewDesk(st, o.Now)
 	tidy := retention.New(retention.Options{Store: st, Logger: log.Named("retention"), Now: o.Now, Registerer: registry})
-	timely := schedule.New(schedule.Options{Store: st, Sessions: keeper, Logger: log.Named("schedule"), Now: o.Now, Registerer: registry})
+	timely := schedule.New(schedule.Options{Store: st, Sessions: keeper.Acting(), Logger: log.Named("schedule"), Now: o.Now, Registerer: registry})
 	front, err := api.New(api.Options{
-		Store: st, Runs: runs, Triggers: runs, Planner: runs, Continuity: desk, Automation: desk, Signals: detection,
-		Errors: knownErrors(), Present: continuity.Present, PresentRoute: continuity.PresentRoute, Webhooks: detection.Handler(),
+		Store: st, Runs: runs, Triggers: runs, Planner: runs, Continuity: desk, Automation: desk, Signals: detection, Backups: backups,
+		Restores: &backup.Confirmer{Store: st, Runs: runs, Outbox: notify.Restored{Store: st, Now: o.Now}, Now: o.Now},
+		Errors:   knownErrors(), Present: continuity.Present, PresentRoute: continuity.PresentRoute, Webhooks: detection.Handler(),
 		Metrics:  telemetry.MetricsHandler(log.Named("metrics"), gatherers...),
 		Registry: registry, Auth: s.auth, TLS: s.tls, Insecure: o.Insecure, Now: o.Now, Log: log.Named("api"),
 		Identity: api.Identity{Version: o.Version, Replica: replica, EmbeddedStore: !o.Etcd.external(), StartTime: began},
@@ -268,7 +287,11 @@ func (s *Server) setup(ctx context.Context) error { //nolint:funlen // the compo
 	if err := st.Start(ctx); err != nil {
 		return err
 	}
+	if err := forgetRestore(st, lock.Dir()); err != nil {
+		return err
+	}
 	s.background("session", keeper.Run)
+	s.background("backups", backups.Run)
 	s.background("emergency", emergency.Run)
 	s.background("notifications", deliverer.Run)
 	s.background("detection", detection.Run)
@@ -329,7 +352,7 @@ func (s *Server) background(name string, run func(context.Context) error) {
 }
 
 // dialEtcd returns a backend on the external cluster.
-func (s *Server) dialEtcd() (store.Backend, error) {
+func (s *Server) dialEtcd() (*store.Etcd, error) {
 	o := s.options.Etcd
 	tlsConfig, err := o.tls()
 	if err != nil {

@@ -35,6 +35,7 @@ var layers = map[string]int{
 
 	"server/archive":    4,
 	"server/auth":       4,
+	"server/backup":     4,
 	"server/continuity": 4,
 	"server/notify":     4,
 	"server/queue":      4,

@@ -31,6 +31,8 @@ type adminService struct {
 	*common
 	identity   Identity
 	automation Automation
+	backups    Backups
+	restores   Restores
 }
 
 // GetInfo implements [jv1.AdminServiceServer].
@@ -47,6 +49,7 @@ func (s *adminService) GetInfo(ctx context.Context, _ *jv1.GetInfoRequest) (*jv1
 			out.Replicas = append(out.Replicas, r.Msg.GetReplica())
 		}
 	})
+	s.addRestore(out)
 	slices.Sort(out.Replicas)
 	out.Replicas = slices.Compact(out.Replicas)
 	return out, nil

@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
+	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 	"github.com/jurymast/jurymast/server/audit"
 	"github.com/jurymast/jurymast/server/auth"
 	"github.com/jurymast/jurymast/server/store"
@@ -43,6 +45,7 @@ const (
 type around struct {
 	identify  func(context.Context) (auth.Principal, error)
 	freshness func() store.Freshness
+	observing func() (why *recordv1.ObserveOnly, yes bool)
 	errors    translator
 	metrics   *callMetrics
 	now       func() time.Time
@@ -185,7 +188,26 @@ func (a *around) admit(ctx context.Context, method string) (context.Context, aut
 	case !rule.Read && !f.Live:
 		return nil, rule, unavailable(reasonStoreAway, "the store can't be reached; nothing was changed", nil)
 	}
+	if why, observing := a.observing(); observing && !rule.Read && !observers[method] {
+		return nil, rule, refusedRestored(why)
+	}
 	return ctx, rule, nil
+}
+
+// observers are the methods that change something and work all the same while the replicas only observe.
+var observers = map[string]bool{
+	jv1.AdminService_ConfirmRestore_FullMethodName:     true,
+	jv1.ContinuityService_ReportInForce_FullMethodName: true,
+}
+
+// guardRestored refuses everything while the replicas only observe.
+const guardRestored = "restored"
+
+// refusedRestored says why nothing can be changed, and how to mend it.
+func refusedRestored(why *recordv1.ObserveOnly) error {
+	return refused(guardRestored, fmt.Sprintf("%s (noticed by %s at %s); look at `jurymast status`, and when it shows what is true, "+
+		"let everything go on with `jurymast restore confirm --reason ...`",
+		why.GetDetail(), why.GetReplica(), why.GetSince().AsTime().UTC().Format(time.RFC3339)))
 }
 
 // permit tells who calls; nil for nobody, where that is allowed.

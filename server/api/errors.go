@@ -244,6 +244,10 @@ func known(err error) *status.Status {
 			code: codes.Aborted, reason: reasonOutcomeUnknown,
 			message: "nobody knows whether the change was stored; look, or repeat the call with the same request_id",
 		}
+	case errors.Is(err, store.ErrObserveOnly):
+		return known(refused(guardRestored, store.ErrObserveOnly.Error()+", with `jurymast restore confirm --reason ...`"))
+	case errors.Is(err, store.ErrNotRestored):
+		f = &fault{code: codes.FailedPrecondition, reason: reasonNotPossible, message: err.Error()}
 	case errors.Is(err, store.ErrNoSpace):
 		f = &fault{code: codes.ResourceExhausted, reason: reasonNoSpace, message: "the store is out of space and refuses writes"}
 	case errors.Is(err, store.ErrTooLarge):

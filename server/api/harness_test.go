@@ -3,12 +3,16 @@ package api_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +30,7 @@ import (
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 	"github.com/jurymast/jurymast/server/api"
 	"github.com/jurymast/jurymast/server/auth"
+	"github.com/jurymast/jurymast/server/backup"
 	"github.com/jurymast/jurymast/server/continuity"
 	"github.com/jurymast/jurymast/server/store"
 	"github.com/jurymast/jurymast/server/store/storetest"
@@ -166,6 +171,7 @@ func start(t *testing.T, o options) *rig {
 	server, err := api.New(api.Options{
 		Store: r.store, Runs: r.parts, Triggers: r.parts, Planner: r.parts, Signals: r.parts,
 		Continuity: desk, Automation: desk, Present: continuity.Present, PresentRoute: continuity.PresentRoute,
+		Backups: backups{t.TempDir()}, Restores: &backup.Confirmer{Store: r.store, Now: time.Now},
 		Errors:   []api.Known{{Err: errPart, Class: api.NotPossible}},
 		Webhooks: o.webhooks, Metrics: telemetry.MetricsHandler(log, registry), Registry: registry,
 		Auth: o.auth, TLS: o.tls, Insecure: o.insecure, Now: o.now,
@@ -395,4 +401,13 @@ func actions(results []*jv1.ApplyResult) string {
 		out = append(out, fmt.Sprintf("%s/%s %s", r.GetKind(), r.GetName(), strings.ToLower(strings.TrimPrefix(r.GetAction().String(), "APPLY_ACTION_"))))
 	}
 	return strings.Join(out, ", ")
+}
+
+// backups takes backups that are small and the same each time.
+type backups struct{ dir string }
+
+func (b backups) Take(context.Context) (backup.File, error) {
+	path := filepath.Join(b.dir, "backup")
+	sum := sha256.Sum256([]byte("backup"))
+	return backup.File{Path: path, SHA256: hex.EncodeToString(sum[:])}, os.WriteFile(path, []byte("backup"), 0o600)
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/server/backup"
 	"github.com/jurymast/jurymast/server/store"
 )
 
@@ -59,6 +61,18 @@ type Automation interface {
 	SetAutomation(ctx context.Context, req *jv1.SetAutomationRequest) (*jv1.Automation, error)
 }
 
+// Backups takes backups.
+type Backups interface {
+	// Take takes a verified backup; the file is the caller's to remove.
+	Take(ctx context.Context) (backup.File, error)
+}
+
+// Restores carries out what a human confirms after a restore.
+type Restores interface {
+	// Confirm reviews what was live and lets the replicas act again.
+	Confirm(ctx context.Context, reason string) (*jv1.ConfirmRestoreResponse, error)
+}
+
 // Signals takes evidence in.
 type Signals interface {
 	// Report stores signals of a source durably.
@@ -73,6 +87,7 @@ type common struct {
 	store   *store.Store
 	signals *signals
 	now     func() time.Time
+	log     hclog.Logger
 }
 
 // freshness is how old the mirror's picture is, for an answer.

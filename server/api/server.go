@@ -56,7 +56,11 @@ type Options struct {
 	Automation Automation
 	// Signals is detect's side.
 	Signals Signals
-	// Errors says how the errors of these six are shown; one that is not named is an internal error.
+	// Backups takes backups. Nil: none can be taken.
+	Backups Backups
+	// Restores carries out what a human confirms after a restore.
+	Restores Restores
+	// Errors says how the errors of these are shown; one that is not named is an internal error.
 	Errors []Known
 	// Present derives the state of a service as people see it; nil when there is none.
 	Present func(v store.View, service string, now time.Time) *jv1.ContinuityState
@@ -115,11 +119,11 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("register the API's metrics: %w", err)
 	}
 	s := &Server{options: o, log: o.Log, errors: o.Errors, json: newJSONCodec(), health: health.NewServer(), failed: make(chan error, 2)}
-	s.common = &common{store: o.Store, now: o.Now, signals: newSignals(o.Store, o.Now, s.setHealth)}
+	s.common = &common{store: o.Store, now: o.Now, log: o.Log, signals: newSignals(o.Store, o.Now, s.setHealth)}
 
 	build := func(transport string, identify func(context.Context) (auth.Principal, error), more ...grpc.ServerOption) *grpc.Server {
 		a := &around{
-			identify: identify, freshness: o.Store.Freshness, now: o.Now, log: o.Log, errors: o.Errors,
+			identify: identify, freshness: o.Store.Freshness, observing: o.Store.ObserveOnly, now: o.Now, log: o.Log, errors: o.Errors,
 			metrics: &callMetrics{metrics: metrics, transport: transport},
 		}
 		return grpc.NewServer(append(a.options(), append(more, limits()...)...)...)
@@ -161,7 +165,7 @@ func (s *Server) register(to grpc.ServiceRegistrar) {
 	}})
 	jv1.RegisterDetectorServiceServer(to, &detectorService{common: s.common, evidence: o.Signals, triggers: o.Triggers})
 	jv1.RegisterIncidentServiceServer(to, &incidentService{common: s.common})
-	jv1.RegisterAdminServiceServer(to, &adminService{common: s.common, identity: o.Identity, automation: o.Automation})
+	jv1.RegisterAdminServiceServer(to, &adminService{common: s.common, identity: o.Identity, automation: o.Automation, backups: o.Backups, restores: o.Restores})
 }
 
 // prepareHTTP connects the HTTP side to the in-process server.

@@ -56,6 +56,8 @@ var rules = map[string]service{
 		"SetAutomation": steers,
 		"GetInfo":       reads, "GetAutomation": reads, "ListNotifications": reads,
 		"ListAuditEvents": {Role: Operator, Read: true},
+		"Backup":          {Role: Admin, Read: true}, // it holds everything
+		"ConfirmRestore":  declares,
 	},
 	"grpc.health.v1.Health": {
 		"Check": anybody, "List": anybody, "Watch": anybody,

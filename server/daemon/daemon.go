@@ -109,6 +109,8 @@ they name are wrong.`,
 	set.BoolVar(&o.Insecure, "insecure", false, "listen where others can reach it even without TLS and authentication")
 	set.StringSliceVar(&o.Canaries, "canary", nil, "URL that answers whenever this machine's own network works; may be repeated")
 	set.DurationVar(&o.SessionTTL, "session-ttl", 10*time.Second, "how long other replicas wait before they take over from a dead one")
+	set.DurationVar(&o.BackupEvery, "backup-every", time.Hour, "time between two automatic backups of the etcd of its own; 0: none")
+	set.IntVar(&o.BackupKeep, "backup-keep", 24, "how many automatic backups are kept, in the data directory")
 	set.StringVar(&f.logLevel, "log-level", "info", "trace, debug, info, warn, error or off")
 	set.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	set.BoolVar(&o.UnsafeNoFsync, "unsafe-no-fsync", false, "lose acknowledged writes when the machine goes down")

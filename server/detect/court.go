@@ -42,6 +42,8 @@ const (
 	atOnce         = time.Nanosecond
 	retryVerdict   = time.Second
 	verdictTimeout = 10 * time.Second
+	// observedVerdict is for a store that may not be written to.
+	observedVerdict = 15 * time.Second
 )
 
 // run judges until ctx ends or the store is closed.
@@ -179,6 +181,10 @@ func (c *court) enter(ctx context.Context, p pair, v verdict) time.Duration {
 		err = c.store.WaitRevision(ctx, res.Revision)
 	}
 	switch {
+	case errors.Is(err, store.ErrObserveOnly):
+		// Judged, and not stored: a human has to confirm the restore first, which wakes everybody.
+		c.metrics.judged("observed")
+		return observedVerdict
 	case err != nil:
 		if !errors.Is(err, store.ErrClosed) && !errors.Is(err, context.Canceled) {
 			c.metrics.judged("failed")

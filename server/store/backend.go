@@ -65,6 +65,9 @@ type Page struct {
 	More bool
 	// Count of the entries, with CountOnly.
 	Count int64
+	// Cluster is the id of the cluster that answered, and Term the term of its leader: both tell a cluster from another
+	// one that took its place. Zero: not known.
+	Cluster, Term uint64
 }
 
 // Batch is everything that one or more whole revisions changed. Without changes it is a bookmark: nothing changed up

@@ -6,9 +6,14 @@ import (
 )
 
 // check refuses a transaction that no backend would take, before anything is sent.
-func (t Txn) check() error {
-	if len(t.Then) > MaxOps || len(t.If) > MaxOps {
-		return fmt.Errorf("%d writes and %d compares, at most %d each: %w", len(t.Then), len(t.If), MaxOps, ErrTooLarge)
+func (t Txn) check() error { return t.checked(MaxOps) }
+
+// checkGated is check for a transaction to which the store has added compares of its own.
+func (t Txn) checkGated() error { return t.checked(MaxOps + GateCompares) }
+
+func (t Txn) checked(maxCompares int) error {
+	if len(t.Then) > MaxOps || len(t.If) > maxCompares {
+		return fmt.Errorf("%d writes and %d compares, at most %d and %d: %w", len(t.Then), len(t.If), MaxOps, maxCompares, ErrTooLarge)
 	}
 	size := 0
 	for _, c := range t.If {

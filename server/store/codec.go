@@ -93,6 +93,9 @@ func Open(value []byte, m proto.Message) error {
 	return nil
 }
 
+// checksum is that of a stored value, sealed or not.
+func checksum(value []byte) uint32 { return crc32.Checksum(value, castagnoli) }
+
 // hashed makes a key part of any text.
 func hashed(s string) string {
 	sum := sha256.Sum256([]byte(s))

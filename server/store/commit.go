@@ -10,7 +10,9 @@ import (
 
 // Commit makes a transaction happen or finds out that it didn't. While the outcome is unknown it resubmits the
 // identical transaction, until the outcome is known or ctx ends: then the error is ErrUnknown. ErrUnavailable means
-// that it certainly did not happen, and so do ErrTooLarge, ErrInvalid, ErrNoSpace, ErrLeaseLost and ErrClosed.
+// that it certainly did not happen, and so do ErrTooLarge, ErrInvalid, ErrNoSpace, ErrLeaseLost, ErrObserveOnly and ErrClosed.
+//
+// Every transaction compares the life of the store too: it fails in a store that was restored since this replica looked.
 //
 // When the compares fail after an attempt whose outcome is unknown, the transaction's witness is asked. Not to find
 // oneself there counts only when the unknown attempt can't happen later any more, because a revision that was compared
@@ -25,18 +27,37 @@ func (s *Store) Commit(ctx context.Context, txn Txn) (Result, error) {
 	if s.closing.Err() != nil {
 		return Result{}, fmt.Errorf("commit: %w", ErrClosed)
 	}
+	txn, err := s.gated(txn)
+	if err != nil {
+		return Result{}, fmt.Errorf("commit: %w", err)
+	}
 	ctx, cancel := s.bind(ctx)
 	defer cancel()
-	result, err := s.commit(ctx, txn)
+	result, err := s.commit(ctx, txn, !txn.observes())
 	if err != nil {
 		return Result{}, fmt.Errorf("commit: %w", err)
 	}
 	return result, nil
 }
 
-func (s *Store) commit(ctx context.Context, txn Txn) (Result, error) {
+// commitAlways is Commit for what is about the life of the store itself.
+func (s *Store) commitAlways(ctx context.Context, txn Txn) (Result, error) {
+	if err := txn.check(); err != nil {
+		return Result{}, err
+	}
+	ctx, cancel := s.bind(ctx)
+	defer cancel()
+	return s.commit(ctx, txn, false)
+}
+
+// commit makes the transaction happen or finds out that it didn't. An acting one is not resubmitted to a store that was
+// found to have gone back.
+func (s *Store) commit(ctx context.Context, txn Txn, acting bool) (Result, error) {
 	var unknown error // the last attempt that may have happened, or may still happen
 	for attempt := 0; ; attempt++ {
+		if _, observing := s.ObserveOnly(); acting && observing && unknown != nil {
+			return Result{}, stillUnknown(ctx, unknown)
+		}
 		result, err := s.attempt(ctx, txn)
 		switch {
 		case err == nil && result.Committed:
@@ -80,7 +101,12 @@ func (s *Store) attempt(ctx context.Context, txn Txn) (Result, error) {
 	if ctx.Err() != nil {
 		return Result{}, fmt.Errorf("waiting to write: %w: %w", notSent(ctx), context.Cause(ctx))
 	}
-	return s.opts.Backend.Commit(ctx, txn)
+	before := s.hub.current.Load().revision
+	result, err := s.opts.Backend.Commit(ctx, txn)
+	if err == nil && result.Revision < before {
+		s.doubt() // it can't be lower, unless the store went back
+	}
+	return result, err
 }
 
 // notSent is the error of a transaction that was never sent because its context ended.

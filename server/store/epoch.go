@@ -6,6 +6,8 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"strconv"
+	"time"
 
 	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
 )
@@ -16,6 +18,22 @@ func NewRestoreEpoch(last *recordv1.RestoreEpoch, unixMilli int64) *recordv1.Res
 	var suffix [4]byte
 	_, _ = rand.Read(suffix[:]) // never fails, see crypto/rand
 	return &recordv1.RestoreEpoch{Number: max(last.GetNumber()+1, unixMilli), Suffix: hex.EncodeToString(suffix[:])}
+}
+
+// newRestoreEpoch is [NewRestoreEpoch] for a cluster.
+func newRestoreEpoch(last *recordv1.RestoreEpoch, now time.Time, cluster uint64) *recordv1.RestoreEpoch {
+	e := NewRestoreEpoch(last, now.UnixMilli())
+	e.ClusterId = cluster
+	return e
+}
+
+// atLeast returns the later one of an epoch and of one that was seen elsewhere.
+func atLeast(last *recordv1.RestoreEpoch, seen string) *recordv1.RestoreEpoch {
+	number, err := strconv.ParseInt(epochNumber(seen), 10, 64)
+	if err != nil || number <= last.GetNumber() {
+		return last
+	}
+	return &recordv1.RestoreEpoch{Number: number}
 }
 
 // epochText writes an epoch so that the order of texts is that of epochs.
@@ -34,15 +52,10 @@ func LifeOf(v View) string {
 
 // epochOf reads the restore epoch of a snapshot; empty when it has none.
 func epochOf(s *snapshot) string {
-	r, ok := s.records.get(RestoreEpochKey())
-	if !ok || r.problem != nil {
-		return ""
+	if e, ok := metaOf[*recordv1.RestoreEpoch](s, RestoreEpochKey()); ok {
+		return epochText(e)
 	}
-	e, ok := r.msg.(*recordv1.RestoreEpoch)
-	if !ok {
-		return ""
-	}
-	return epochText(e)
+	return ""
 }
 
 // ensureRestoreEpoch makes the epoch of a new store. Several replicas may try; one wins.
@@ -55,7 +68,10 @@ func (s *Store) ensureRestoreEpoch(ctx context.Context) error {
 			return p.Err
 		}
 	}
-	op := Put(RestoreEpochKey(), NewRestoreEpoch(nil, s.opts.Now().UnixMilli()))
+	s.life.mu.Lock()
+	cluster := s.life.answered.cluster
+	s.life.mu.Unlock()
+	op := Put(RestoreEpochKey(), newRestoreEpoch(nil, s.opts.Now(), cluster))
 	txn := Txn{
 		If:      []Compare{Absent(op.Key)},
 		Then:    []Op{op},
@@ -64,11 +80,15 @@ func (s *Store) ensureRestoreEpoch(ctx context.Context) error {
 	}
 	var result Result
 	err := s.retry(ctx, func() (err error) {
-		result, err = s.Commit(ctx, txn)
+		result, err = s.commitAlways(ctx, txn)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return s.WaitRevision(ctx, result.Revision)
+	if err := s.WaitRevision(ctx, result.Revision); err != nil {
+		return err
+	}
+	s.reached()
+	return nil
 }

@@ -68,7 +68,7 @@ func (e *Etcd) usable(ctx context.Context) error {
 
 // Commit implements [Backend].
 func (e *Etcd) Commit(ctx context.Context, txn Txn) (Result, error) {
-	if err := txn.check(); err != nil {
+	if err := txn.checkGated(); err != nil {
 		return Result{}, err
 	}
 	if err := e.usable(ctx); err != nil {

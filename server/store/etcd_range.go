@@ -18,7 +18,7 @@ func (e *Etcd) Range(ctx context.Context, query Query) (Page, error) {
 	if r.end != "" && r.from >= r.end {
 		r.from, r.end, query.Limit = "\x00", "\x01", 0
 		_, err := r.count(ctx)
-		return Page{Revision: r.revision}, err
+		return Page{Revision: r.revision, Cluster: r.cluster, Term: r.term}, err
 	}
 	if query.CountOnly {
 		n, err := r.count(ctx)
@@ -42,7 +42,9 @@ func (e *Etcd) Range(ctx context.Context, query Query) (Page, error) {
 	if err != nil {
 		return Page{}, err
 	}
-	page := Page{Revision: r.revision, More: more || resp.More, Entries: make([]Entry, 0, len(resp.Kvs))}
+	page := Page{
+		Revision: r.revision, More: more || resp.More, Entries: make([]Entry, 0, len(resp.Kvs)), Cluster: r.cluster, Term: r.term,
+	}
 	for _, kv := range resp.Kvs {
 		page.Entries = append(page.Entries, etcdEntry(kv, query.KeysOnly))
 	}
@@ -74,6 +76,8 @@ type etcdRange struct {
 	e         *Etcd
 	from, end string // end is empty for "until the last key"
 	revision  int64  // 0 until the first answer
+	// cluster and term are of the last answer.
+	cluster, term uint64
 }
 
 func (r *etcdRange) get(ctx context.Context, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
@@ -91,6 +95,7 @@ func (r *etcdRange) get(ctx context.Context, opts ...clientv3.OpOption) (*client
 	if r.revision == 0 {
 		r.revision = resp.Header.Revision
 	}
+	r.cluster, r.term = resp.Header.ClusterId, resp.Header.RaftTerm
 	return resp, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/connectivity"
 )
 
 // Watch implements [Backend].
@@ -16,6 +17,9 @@ func (e *Etcd) Watch(ctx context.Context, prefix string, after int64, deliver fu
 	ctx, cancel := context.WithCancelCause(clientv3.WithRequireLeader(ctx))
 	defer cancel(nil)
 	defer context.AfterFunc(e.closing, func() { cancel(ErrClosed) })()
+	if err := e.watchConnection(ctx, cancel); err != nil {
+		return e.watchEnd(ctx, err)
+	}
 	responses := e.opts.Client.Watch(ctx, prefix,
 		clientv3.WithPrefix(), clientv3.WithRev(after+1),
 		// A revision may be larger than a message; the client puts the fragments together again.
@@ -45,6 +49,35 @@ func (e *Etcd) Watch(ctx context.Context, prefix string, after int64, deliver fu
 			}
 		}
 	}
+}
+
+// errDisconnected ends a watch whose connection was lost. The client would go on with the next connection by itself, and
+// nobody would ask whether it leads to the same life of the store.
+var errDisconnected = fmt.Errorf("connection lost: %w", ErrUnavailable)
+
+// watchConnection ends the watch when there is no connection to any member any more. In process there is none to lose.
+func (e *Etcd) watchConnection(ctx context.Context, end context.CancelCauseFunc) error {
+	conn := e.opts.Client.ActiveConnection()
+	if conn == nil {
+		return nil
+	}
+	state := conn.GetState()
+	for state == connectivity.Idle || state == connectivity.Connecting {
+		conn.Connect()
+		if !conn.WaitForStateChange(ctx, state) {
+			return context.Cause(ctx)
+		}
+		state = conn.GetState()
+	}
+	if state != connectivity.Ready {
+		return errDisconnected
+	}
+	go func() {
+		if conn.WaitForStateChange(ctx, connectivity.Ready) {
+			end(errDisconnected)
+		}
+	}()
+	return nil
 }
 
 // watchEnd tells why a watch ended. When it was told to end, chance decides what is noticed first.

@@ -52,7 +52,29 @@ var families = map[string]family{
 	SwitchSlots:      {func() proto.Message { return new(recordv1.SwitchSlot) }, true},
 	Incidents:        {func() proto.Message { return new(jurymastv1.Incident) }, true},
 	OpenIncidents:    {func() proto.Message { return new(recordv1.OpenIncident) }, true},
-	Meta:             {func() proto.Message { return new(recordv1.RestoreEpoch) }, true},
+	Meta:             {nil, true}, // see metas
+}
+
+// metas are the records of the family Meta by key: each has a type of its own.
+var metas = map[string]func() proto.Message{
+	RestoreEpochKey(): func() proto.Message { return new(recordv1.RestoreEpoch) },
+	ObserveOnlyKey():  func() proto.Message { return new(recordv1.ObserveOnly) },
+	BackupKey():       func() proto.Message { return new(recordv1.Backup) },
+}
+
+// messageOf returns an empty message of the type that is stored at a key; ok is false for a key that this version doesn't
+// know.
+func messageOf(key string) (m proto.Message, ok bool) {
+	f, ok := familyOf(key)
+	if !ok {
+		return nil, false
+	}
+	if strings.HasPrefix(key, Meta) {
+		if f.message, ok = metas[key]; !ok {
+			return nil, false
+		}
+	}
+	return f.message(), true
 }
 
 // familyOf returns the family of a key; ok is false for one that this version doesn't know.

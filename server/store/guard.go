@@ -20,17 +20,14 @@ func (s *Store) guard() {
 		case <-s.closing.Done():
 			return
 		case <-probe.C:
+			s.markAgain()
 			if _, ago := s.heard.last(); ago < s.opts.Probe {
 				continue
 			}
-			err := s.probe()
-			if s.closing.Err() != nil {
-				return
-			}
-			if answered := err == nil; answered != answers {
-				answers = answered
-				s.logAnswers(err)
-			}
+			answers = s.ask(answers)
+		case <-s.doubts:
+			s.markAgain()
+			answers = s.ask(answers)
 		case <-bookmark.C:
 			s.hub.bookmark()
 		case <-sweep.C:
@@ -38,6 +35,33 @@ func (s *Store) guard() {
 				swept = revision
 			}
 		}
+	}
+}
+
+// ask probes the store, and tells whether it answers; a change is logged.
+func (s *Store) ask(answered bool) bool {
+	err := s.probe()
+	if answers := err == nil; answers != answered && s.closing.Err() == nil {
+		s.logAnswers(err)
+		return answers
+	}
+	return answered
+}
+
+// doubt has the store looked at at once: something was heard that a store which only goes on does not say.
+func (s *Store) doubt() {
+	select {
+	case s.doubts <- struct{}{}:
+	default:
+	}
+}
+
+// markAgain tries to make what was noticed here a fact of the cluster.
+func (s *Store) markAgain() {
+	ctx, cancel := context.WithTimeout(s.closing, s.opts.Stale)
+	defer cancel()
+	if err := s.mark(ctx); err != nil && s.closing.Err() == nil {
+		s.log.Warn("can't tell the other replicas that the store went back", "error", err)
 	}
 }
 
@@ -54,13 +78,11 @@ func (s *Store) probe() error {
 	ctx, cancel := context.WithTimeout(s.closing, s.opts.Stale/2)
 	defer cancel()
 	before, wall, asked := s.hub.current.Load().revision, s.opts.Now(), time.Now()
-	query := exactly(RestoreEpochKey())
-	query.KeysOnly = true
-	page, err := s.opts.Backend.Range(ctx, query)
+	page, err := s.question(ctx)
 	if err != nil {
 		return err
 	}
-	if page.Revision < before {
+	if s.wentBack(page, before) {
 		s.endWatch(errRegressed)
 		return errRegressed
 	}
@@ -70,6 +92,21 @@ func (s *Store) probe() error {
 	}
 	s.heard.at(wall, asked)
 	return nil
+}
+
+// question asks the store where it is.
+func (s *Store) question(ctx context.Context) (Page, error) {
+	query := exactly(RestoreEpochKey())
+	query.KeysOnly = true
+	return s.opts.Backend.Range(ctx, query)
+}
+
+// wentBack tells whether an answer shows that the store is not the one whose revision was known before it was asked.
+func (s *Store) wentBack(page Page, before int64) bool {
+	s.life.mu.Lock()
+	defer s.life.mu.Unlock()
+	known := s.life.answered.cluster
+	return page.Revision < before || known != 0 && page.Cluster != 0 && page.Cluster != known
 }
 
 // sweep compares the keys and revisions that are stored with the mirror, at the mirror's revision, and returns it when

@@ -12,6 +12,8 @@ import (
 // So publishing costs nothing for subscribers of other keys, and one closed channel for those of the same.
 type hub struct {
 	current atomic.Pointer[snapshot]
+	// noticed says that this replica found the store gone back, and the cluster does not say so yet.
+	noticed atomic.Bool
 
 	mu       sync.RWMutex
 	limits   ringLimits
@@ -20,8 +22,8 @@ type hub struct {
 	isClosed bool
 	advanced chan struct{} // closed with every publication, when somebody waits
 	waiters  int           // who wait on advanced
-	epoch    string
-	era      int64 // changes when what was published before is void
+	life     string        // what the revisions of cursors belong to
+	era      int64         // changes when what was published before is void
 	ring     []*batch
 	floor    int64 // the ring tells what happened after this revision
 	bytes    int
@@ -67,9 +69,9 @@ func (h *hub) publish(snap *snapshot, b *batch, reset bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.current.Store(snap)
-	if epoch := epochOf(snap); epoch != h.epoch {
-		reset = reset || h.epoch != ""
-		h.epoch = epoch
+	if life := h.lifeOf(snap); life != h.life {
+		reset = reset || h.life != ""
+		h.life = life
 	}
 	switch {
 	case reset:
@@ -80,6 +82,16 @@ func (h *hub) publish(snap *snapshot, b *batch, reset bool) {
 	if h.waiters > 0 {
 		h.wakeWaiters()
 	}
+}
+
+// lifeOf names what the revisions of a picture belong to. While replicas only observe it is another one than before and
+// after: a revision of the store that was lost may be given out again, and must not be taken for the same.
+func (h *hub) lifeOf(snap *snapshot) string {
+	epoch := epochOf(snap)
+	if _, marked := snap.records.get(ObserveOnlyKey()); epoch != "" && (marked || h.noticed.Load()) {
+		return epoch + "-observed"
+	}
+	return epoch
 }
 
 func (h *hub) wakeWaiters() {

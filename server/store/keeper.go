@@ -94,6 +94,40 @@ func (k *Keeper) Current() *Session {
 	return session
 }
 
+// Acting shows a keeper's session only while the replica may act: to who starts, executes and sends there is none while
+// replicas only observe. Safe for concurrent use.
+type Acting struct{ keeper *Keeper }
+
+// Acting returns the keeper as those see it who act.
+func (k *Keeper) Acting() *Acting { return &Acting{keeper: k} }
+
+// Current returns the session; nil while there is none, or while the replica only observes.
+func (a *Acting) Current() *Session {
+	if observing, _ := a.keeper.store.modeChanged(); observing {
+		return nil
+	}
+	return a.keeper.Current()
+}
+
+// Wait returns the session as soon as there is one and the replica may act. It returns ctx's error.
+func (a *Acting) Wait(ctx context.Context) (*Session, error) {
+	for {
+		observing, changed := a.keeper.store.modeChanged()
+		if !observing {
+			session, err := a.keeper.Wait(ctx)
+			if still, _ := a.keeper.store.modeChanged(); err != nil || !still {
+				return session, err
+			}
+			continue
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for a human to confirm the restore: %w", ctx.Err())
+		}
+	}
+}
+
 // Wait returns the session as soon as there is one. It returns ctx's error.
 func (k *Keeper) Wait(ctx context.Context) (*Session, error) {
 	for {

@@ -44,7 +44,7 @@ const (
 	SwitchSlots      = Root + "switch_slots/"      // <number>: record.SwitchSlot
 	Incidents        = Root + "incidents/"         // <id>: Incident
 	OpenIncidents    = Root + "open_incidents/"    // <service>: record.OpenIncident
-	Meta             = Root + "meta/"              // restore_epoch: record.RestoreEpoch
+	Meta             = Root + "meta/"              // restore_epoch: record.RestoreEpoch, observe_only: record.ObserveOnly, backup: record.Backup
 )
 
 // Key builders of the families. The arguments must be free of slashes.
@@ -164,6 +164,12 @@ func AuditKey(id string) string { return key(Audit, id) }
 
 // RestoreEpochKey is the key of the restore epoch.
 func RestoreEpochKey() string { return Meta + "restore_epoch" }
+
+// ObserveOnlyKey is the key of the fact that replicas only observe.
+func ObserveOnlyKey() string { return Meta + "observe_only" }
+
+// BackupKey is the key of the record of the last backup.
+func BackupKey() string { return Meta + "backup" }
 
 // padded writes a number so that the order of keys is the order of numbers.
 func padded(n int64) string {

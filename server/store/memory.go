@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
@@ -31,6 +32,9 @@ type Memory struct {
 	lastLease LeaseID
 	closed    bool
 	done      chan struct{}
+	// cluster is its id, and lives counts how often it was restored: watches don't outlive that.
+	cluster uint64
+	lives   int
 }
 
 // version is the keyspace at one revision and what changed in it.
@@ -51,12 +55,13 @@ func NewMemory(opts MemoryOptions) *Memory {
 		changed: make(chan struct{}),
 		leases:  map[LeaseID]*memoryLease{},
 		done:    make(chan struct{}),
+		cluster: rand.Uint64(),
 	}
 }
 
 // Commit implements [Backend]. It never returns ErrUnknown.
 func (m *Memory) Commit(ctx context.Context, txn Txn) (Result, error) {
-	if err := txn.check(); err != nil {
+	if err := txn.checkGated(); err != nil {
 		return Result{}, err
 	}
 	m.mu.Lock()
@@ -196,8 +201,10 @@ func (m *Memory) Range(ctx context.Context, query Query) (Page, error) {
 	case query.Revision > 0:
 		at.keys = m.history[query.Revision-m.history[0].revision].keys
 	}
+	page := at.page(query)
+	page.Cluster, page.Term = m.cluster, 1
 	m.mu.Unlock()
-	return at.page(query), nil
+	return page, nil
 }
 
 // page cuts what the query asks for.
@@ -255,8 +262,11 @@ func afterPrefix(prefix string) string {
 func (m *Memory) Watch(ctx context.Context, prefix string, after int64, deliver func(Batch)) error {
 	bookmark := time.NewTicker(m.opts.Bookmark)
 	defer bookmark.Stop()
+	m.mu.Lock()
+	life := m.lives
+	m.mu.Unlock()
 	for began := after; ; {
-		batch, changed, err := m.next(ctx, prefix, after)
+		batch, changed, err := m.next(ctx, life, prefix, after)
 		if err != nil {
 			return err
 		}
@@ -279,7 +289,7 @@ func (m *Memory) Watch(ctx context.Context, prefix string, after int64, deliver 
 }
 
 // next returns what changed under prefix after a revision, and a channel that is closed with the next change.
-func (m *Memory) next(ctx context.Context, prefix string, after int64) (Batch, <-chan struct{}, error) {
+func (m *Memory) next(ctx context.Context, life int, prefix string, after int64) (Batch, <-chan struct{}, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
@@ -287,6 +297,9 @@ func (m *Memory) next(ctx context.Context, prefix string, after int64) (Batch, <
 	}
 	if err := ctx.Err(); err != nil {
 		return Batch{}, nil, err
+	}
+	if life != m.lives {
+		return Batch{}, nil, fmt.Errorf("watch after revision %d: restored: %w", after, ErrUnavailable)
 	}
 	now := m.newest().revision
 	if after+1 < m.compacted {
@@ -301,6 +314,65 @@ func (m *Memory) next(ctx context.Context, prefix string, after int64) (Batch, <
 		}
 	}
 	return batch, m.changed, nil
+}
+
+// MemorySnapshot is a backup of a [Memory].
+type MemorySnapshot struct {
+	history   []version
+	compacted int64
+	leases    map[LeaseID]time.Duration
+	cluster   uint64
+}
+
+// Snapshot returns a backup.
+func (m *Memory) Snapshot() *MemorySnapshot {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := &MemorySnapshot{
+		history: append([]version{}, m.history...), compacted: m.compacted, leases: map[LeaseID]time.Duration{}, cluster: m.cluster,
+	}
+	for id, l := range m.leases {
+		s.leases[id] = l.ttl
+	}
+	return s
+}
+
+// MemoryRestore says how a backup is restored, in etcd's words.
+type MemoryRestore struct {
+	// BumpRevision moves the revision on, and forgets the history before.
+	BumpRevision int64
+	// NewCluster gives the cluster another id.
+	NewCluster bool
+}
+
+// Restore puts a backup in the place of all that is stored, as when etcd's members are restored: watches break, and
+// leases have their whole time again.
+func (m *Memory) Restore(s *MemorySnapshot, o MemoryRestore) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, l := range m.leases {
+		l.timer.Stop()
+	}
+	m.lives++
+	m.history, m.compacted, m.cluster = append([]version{}, s.history...), s.compacted, s.cluster
+	m.leases = map[LeaseID]*memoryLease{}
+	for id, ttl := range s.leases {
+		m.leases[id] = m.newLease(id, ttl)
+	}
+	newest := m.newest()
+	newest.keys.ascend("", func(_ string, e Entry) bool {
+		m.attach(e)
+		return true
+	})
+	if o.BumpRevision > 0 {
+		m.history = []version{{revision: newest.revision + o.BumpRevision, keys: newest.keys}}
+		m.compacted = m.newest().revision
+	}
+	if o.NewCluster {
+		m.cluster = rand.Uint64()
+	}
+	close(m.changed)
+	m.changed = make(chan struct{})
 }
 
 // Close implements [Backend]: the data is gone.

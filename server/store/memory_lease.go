@@ -30,11 +30,15 @@ func (l memoryLeases) Grant(ctx context.Context, ttl time.Duration) (LeaseID, er
 	}
 	m.lastLease++
 	id := m.lastLease
-	m.leases[id] = &memoryLease{
+	m.leases[id] = m.newLease(id, ttl)
+	return id, nil
+}
+
+func (m *Memory) newLease(id LeaseID, ttl time.Duration) *memoryLease {
+	return &memoryLease{
 		ttl: ttl, expiry: time.Now().Add(ttl), keys: map[string]struct{}{},
 		timer: time.AfterFunc(ttl, func() { m.expire(id) }),
 	}
-	return id, nil
 }
 
 // KeepAlive implements [Leases].

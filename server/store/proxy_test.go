@@ -4,17 +4,20 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"testing"
+
+	"github.com/jurymast/jurymast/server/etcdnode"
 )
 
 // proxy forwards connections on loopback to a unix socket, until they are cut.
 type proxy struct {
 	listener net.Listener
-	socket   string
 
-	mu    sync.Mutex
-	conns map[net.Conn]struct{}
+	mu     sync.Mutex
+	socket string
+	conns  map[net.Conn]struct{}
 }
 
 // startProxy starts a proxy that speaks TLS when it is given a configuration.
@@ -49,7 +52,10 @@ func startProxy(t *testing.T, socket string, config *tls.Config) *proxy {
 func (p *proxy) address() string { return p.listener.Addr().String() }
 
 func (p *proxy) serve(client net.Conn) {
-	server, err := net.Dial("unix", p.socket)
+	p.mu.Lock()
+	socket := p.socket
+	p.mu.Unlock()
+	server, err := net.Dial("unix", socket)
 	if err != nil {
 		_ = client.Close()
 		return
@@ -71,6 +77,16 @@ func (p *proxy) serve(client net.Conn) {
 	delete(p.conns, server)
 	p.mu.Unlock()
 }
+
+// redirect makes new connections go to another socket.
+func (p *proxy) redirect(socket string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.socket = socket
+}
+
+// socketOf is the path of a member's client socket.
+func socketOf(node *etcdnode.Node) string { return strings.TrimPrefix(node.Endpoint(), "unix://") }
 
 // cut closes all connections.
 func (p *proxy) cut() {

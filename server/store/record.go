@@ -2,7 +2,6 @@ package store
 
 import (
 	"fmt"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 )
@@ -13,7 +12,9 @@ type record struct {
 	msg         proto.Message
 	create, mod int64
 	size        int
-	problem     error
+	// sum is that of the stored value: two lives of a store may give one key the same revisions and different values.
+	sum     uint32
+	problem error
 }
 
 // Problem is a mirrored record that can't be read. It is left untouched.
@@ -32,15 +33,19 @@ func mirrored(key string) bool {
 	return !ok || f.mirrored
 }
 
+// is tells whether the record is that of an entry.
+func (r *record) is(e Entry) bool {
+	return r.mod == e.ModRevision && r.create == e.CreateRevision && r.sum == checksum(e.Value)
+}
+
 // decode makes the mirror's record of an entry.
 func decode(e Entry) *record {
-	r := &record{key: e.Key, create: e.CreateRevision, mod: e.ModRevision, size: len(e.Key) + len(e.Value)}
-	f, ok := familyOf(e.Key)
-	if !ok || strings.HasPrefix(e.Key, Meta) && e.Key != RestoreEpochKey() {
+	r := &record{key: e.Key, create: e.CreateRevision, mod: e.ModRevision, size: len(e.Key) + len(e.Value), sum: checksum(e.Value)}
+	msg, ok := messageOf(e.Key)
+	if !ok {
 		r.problem = fmt.Errorf("read %q of an unknown family: %w", e.Key, ErrForeignRecord)
 		return r
 	}
-	msg := f.message()
 	if err := Open(e.Value, msg); err != nil {
 		r.problem = fmt.Errorf("read %q: %w", e.Key, err)
 		return r

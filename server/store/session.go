@@ -98,7 +98,7 @@ func (s *Store) createSession(ctx context.Context, opts SessionOptions, lease Le
 		return nil, fmt.Errorf("key %q exists: %w", op.Key, ErrInvalid)
 	}
 	x := &Session{Key: op.Key, Token: result.Revision, Lease: lease, store: s, ttl: opts.TTL, stopped: make(chan struct{})}
-	x.ctx, x.end = context.WithCancelCause(s.closing)
+	x.ctx, x.end = context.WithCancelCause(s.sessionContext())
 	x.watchdog = time.AfterFunc(opts.TTL, func() { x.end(errAssumedLost) })
 	return x, nil
 }
@@ -184,7 +184,7 @@ func (x *Session) keepAlive() {
 // watchKey ends the session as soon as its key is seen to be gone: a keepalive would tell only later, or never when
 // somebody deleted just the key.
 func (x *Session) watchKey() {
-	sub := x.store.Subscribe([]string{x.Key}, Cursor{RestoreEpoch: x.store.RestoreEpoch(), Revision: x.Token})
+	sub := x.store.Subscribe([]string{x.Key}, Cursor{RestoreEpoch: x.store.Cursor().RestoreEpoch, Revision: x.Token})
 	defer sub.Close()
 	for {
 		update, err := sub.Next(x.ctx)

@@ -30,6 +30,13 @@ type Options struct {
 	Bookmark time.Duration
 	// RingBatches and RingBytes bound the history for slow and returning subscribers, 4096 and 8 MiB by default.
 	RingBatches, RingBytes int
+	// Replica is the name under which it says that the store went back.
+	Replica string
+	// SeenFile keeps the highest restore epoch and revision that were seen beyond the life of the process, so that a store
+	// that went back meanwhile is noticed. Its folder must exist. Empty: they are kept in memory only.
+	SeenFile string
+	// Restored is set when the store is known to be one that was made from a backup, and nobody has confirmed it.
+	Restored *Restored
 }
 
 // Store is the mirror and the transactions of one process. It is safe for concurrent use.
@@ -39,6 +46,11 @@ type Store struct {
 	hub   *hub
 	slots chan struct{}
 	heard heard
+	life  life
+	// last is the last change that was watched; it belongs to the goroutine that watches.
+	last Change
+	// doubts asks the guard to look at the store at once.
+	doubts chan struct{}
 
 	// closing ends everything the store does, commits included.
 	closing context.Context
@@ -69,9 +81,10 @@ func New(opts Options) *Store {
 		opts:  opts,
 		log:   opts.Logger,
 		hub:   newHub(ringLimits{batches: opts.RingBatches, bytes: opts.RingBytes}),
-		slots: make(chan struct{}, opts.Writers),
+		slots: make(chan struct{}, opts.Writers), doubts: make(chan struct{}, 1),
 	}
 	s.closing, s.stop = context.WithCancelCause(context.Background())
+	s.initLife()
 	return s
 }
 
@@ -93,11 +106,16 @@ func (s *Store) Start(ctx context.Context) error {
 	}
 	ctx, cancel := s.bind(ctx)
 	defer cancel()
+	s.recall()
 	if err := s.retry(ctx, func() error { return s.relist(ctx) }); err != nil {
 		return fmt.Errorf("start store: first list: %w", err)
 	}
-	if !s.spawn(s.watch) || !s.spawn(s.guard) {
+	if !s.spawn(s.watch) || !s.spawn(s.guard) || s.opts.SeenFile != "" && !s.spawn(s.remember) {
 		return fmt.Errorf("start store: %w", ErrClosed)
+	}
+	// A store without space can't be marked; the guard goes on trying, and this replica only observes meanwhile.
+	if err := s.mark(ctx); err != nil {
+		s.log.Error("can't tell the other replicas yet", "error", err)
 	}
 	if err := s.ensureRestoreEpoch(ctx); err != nil {
 		return fmt.Errorf("start store: restore epoch: %w", err)
@@ -205,11 +223,18 @@ func (s *Store) nudge(ctx context.Context) {
 func (s *Store) Cursor() Cursor {
 	s.hub.mu.RLock()
 	defer s.hub.mu.RUnlock()
-	return Cursor{RestoreEpoch: s.hub.epoch, Revision: s.hub.current.Load().revision}
+	return Cursor{RestoreEpoch: s.hub.life, Revision: s.hub.current.Load().revision}
 }
 
 // RestoreEpoch names the life of the store: later lives sort after earlier ones as text. Empty before Start.
-func (s *Store) RestoreEpoch() string { return s.Cursor().RestoreEpoch }
+func (s *Store) RestoreEpoch() string { return epochOf(s.hub.current.Load()) }
+
+// ClusterID is the id of the etcd cluster as it was heard last; 0: it was not.
+func (s *Store) ClusterID() uint64 {
+	s.life.mu.Lock()
+	defer s.life.mu.Unlock()
+	return s.life.answered.cluster
+}
 
 // Problems returns the mirrored records that can't be read, in the order of their keys.
 func (s *Store) Problems() []Problem {

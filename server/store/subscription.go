@@ -78,7 +78,7 @@ func (s *subscription) take() (u Update, wake <-chan struct{}, err error) {
 	}
 	snap := h.current.Load()
 	if s.resets() {
-		s.era, s.epoch = h.era, h.epoch
+		s.era, s.epoch = h.era, h.life
 		h.mu.RUnlock()
 		s.revision = snap.revision
 		return Update{Reset: true, Events: snap.events(s.group.prefixes), Cursor: s.cursor()}, nil, nil
@@ -103,7 +103,7 @@ func (s *subscription) take() (u Update, wake <-chan struct{}, err error) {
 
 // resets tells whether the subscriber has to start again; the hub is locked.
 func (s *subscription) resets() bool {
-	return s.epoch != s.hub.epoch ||
+	return s.epoch != s.hub.life ||
 		s.era >= 0 && s.era != s.hub.era ||
 		s.revision < s.group.floor
 }

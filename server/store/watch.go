@@ -53,11 +53,45 @@ func (s *Store) watchOnce(after int64) error {
 	s.mu.Lock()
 	s.rewatch = cancel
 	s.mu.Unlock()
-	err := s.opts.Backend.Watch(ctx, Root, after, s.apply)
+	// A watch that goes on in a store that went back would wait for the revision it was at, and take what comes then for
+	// what follows. So the store is asked where it is before each watch.
+	page, err := s.question(ctx)
+	if err == nil && s.wentBack(page, after) {
+		return errRegressed
+	}
+	if err == nil {
+		err = s.askForLast(ctx, after)
+	}
+	if err != nil {
+		return cmp.Or(context.Cause(ctx), err)
+	}
+	err = s.opts.Backend.Watch(ctx, Root, after, s.apply)
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
 	return err
+}
+
+// askForLast asks whether the last change that was watched is still in the store's history: a store that was restored,
+// and has come as far as before since, tells another story.
+func (s *Store) askForLast(ctx context.Context, at int64) error {
+	if s.last.Key == "" || at == 0 {
+		return nil
+	}
+	query := exactly(s.last.Key)
+	query.KeysOnly, query.Revision = true, at
+	page, err := s.opts.Backend.Range(ctx, query)
+	switch {
+	case errors.Is(err, ErrInvalid): // a revision that is still to come
+		return errRegressed
+	case err != nil:
+		return err
+	case len(page.Entries) == 0 && s.last.Deleted:
+		return nil
+	case len(page.Entries) == 0 || s.last.Deleted || page.Entries[0].ModRevision != s.last.ModRevision:
+		return errRegressed
+	}
+	return nil
 }
 
 // endWatch ends the present watch for a reason.
@@ -75,7 +109,14 @@ func (s *Store) apply(b Batch) {
 		s.heard.at(s.opts.Now(), time.Now())
 	}
 	snap := s.hub.current.Load()
+	if n := len(b.Changes); n > 0 && b.Revision > snap.revision {
+		s.last = b.Changes[n-1]
+		s.last.Value = nil
+	}
 	if b.Revision <= snap.revision {
+		if b.Revision < snap.revision {
+			s.doubt()
+		}
 		return
 	}
 	n := snap.next()
@@ -90,6 +131,14 @@ func (s *Store) apply(b Batch) {
 	}
 	s.report(n.found)
 	s.hub.publish(n.done(b.Revision), &batch{revision: b.Revision, events: n.events, size: n.size}, false)
+	s.live()
+}
+
+// live brings what rests on the life of the store up to the newest picture.
+func (s *Store) live() {
+	s.marked()
+	s.settleMode()
+	s.reached()
 }
 
 // report logs problems once.
@@ -103,15 +152,16 @@ func (s *Store) report(found []Problem) {
 const listPage = 256
 
 // list reads all mirrored entries at one revision.
-func (s *Store) list(ctx context.Context, at Query, f func(Entry)) (revision int64, err error) {
+func (s *Store) list(ctx context.Context, at Query, f func(Entry)) (last Page, err error) {
 	at.Limit = cmp.Or(at.Limit, listPage)
 	for _, seg := range mirroredSegments() {
 		at.Prefix, at.From, at.Before = Root, seg.from, seg.before
 		for more := true; more; {
 			page, err := s.opts.Backend.Range(ctx, at)
 			if err != nil {
-				return 0, fmt.Errorf("list from %q: %w", at.From, err)
+				return last, fmt.Errorf("list from %q: %w", at.From, err)
 			}
+			last = Page{Revision: page.Revision, Cluster: page.Cluster, Term: page.Term}
 			at.Revision = page.Revision
 			for _, e := range page.Entries {
 				f(e)
@@ -120,7 +170,7 @@ func (s *Store) list(ctx context.Context, at Query, f func(Entry)) (revision int
 			more = page.More
 		}
 	}
-	return at.Revision, nil
+	return last, nil
 }
 
 // relist replaces the mirror by what is stored now, and publishes the difference. When the difference can't be a
@@ -129,19 +179,23 @@ func (s *Store) relist(ctx context.Context) error {
 	old := s.hub.current.Load()
 	fresh := (&snapshot{}).next()
 	diff := old.next()
-	contradicts := false
-	revision, err := s.list(ctx, Query{}, func(e Entry) {
-		r, known := old.records.get(e.Key)
-		if !known || r.mod != e.ModRevision || r.create != e.CreateRevision {
+	contradicts, older := false, false
+	page, err := s.list(ctx, Query{}, func(e Entry) {
+		was, known := old.records.get(e.Key)
+		r := was
+		if !known || !r.is(e) {
 			r = decode(e)
 			diff.put(r)
 			contradicts = contradicts || e.ModRevision <= old.revision
+			// The revision of a key only grows, and a revision has one value.
+			older = older || known && e.ModRevision <= was.mod
 		}
 		fresh.put(r)
 	})
 	if err != nil {
 		return err
 	}
+	revision := page.Revision
 	old.records.ascend("", func(key string, _ *record) bool {
 		if _, ok := fresh.records.get(key); !ok {
 			diff.remove(key, revision)
@@ -151,9 +205,20 @@ func (s *Store) relist(ctx context.Context) error {
 	})
 	slices.SortStableFunc(diff.events, func(a, b Event) int { return cmp.Compare(a.ModRevision, b.ModRevision) })
 	s.report(diff.found)
+	picture := fresh.done(revision)
+	judge := judgePlace
+	if old.revision == 0 {
+		judge = judgeAtStart
+	}
+	s.last = Change{}
+	back := s.notice(picture, page, judge, older)
 	s.heard.at(s.opts.Now(), time.Now())
-	s.hub.publish(fresh.done(revision), &batch{revision: revision, events: diff.events, size: diff.size},
-		old.revision == 0 || revision < old.revision || contradicts)
+	s.hub.publish(picture, &batch{revision: revision, events: diff.events, size: diff.size},
+		old.revision == 0 || revision < old.revision || contradicts || back)
+	s.live()
+	if back {
+		s.doubt() // the guard tells the cluster
+	}
 	return nil
 }
 

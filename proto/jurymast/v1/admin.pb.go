@@ -83,7 +83,11 @@ type Info struct {
 	// Who the caller is.
 	Principal string `protobuf:"bytes,9,opt,name=principal,proto3" json:"principal,omitempty"`
 	// Role of the caller.
-	Role          string `protobuf:"bytes,10,opt,name=role,proto3" json:"role,omitempty"`
+	Role string `protobuf:"bytes,10,opt,name=role,proto3" json:"role,omitempty"`
+	// Set while the replicas only observe, because the store went back in time.
+	ObserveOnly *ObserveOnly `protobuf:"bytes,11,opt,name=observe_only,json=observeOnly,proto3" json:"observe_only,omitempty"`
+	// How the last backup through this API, or by the server itself, went; absent: none was taken.
+	LastBackup    *BackupStatus `protobuf:"bytes,12,opt,name=last_backup,json=lastBackup,proto3" json:"last_backup,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -188,6 +192,581 @@ func (x *Info) GetRole() string {
 	return ""
 }
 
+func (x *Info) GetObserveOnly() *ObserveOnly {
+	if x != nil {
+		return x.ObserveOnly
+	}
+	return nil
+}
+
+func (x *Info) GetLastBackup() *BackupStatus {
+	if x != nil {
+		return x.LastBackup
+	}
+	return nil
+}
+
+// ObserveOnly says why nothing is started, executed or sent: the store was restored, or went back, and waits for a human.
+type ObserveOnly struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When it was noticed.
+	Since *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"`
+	// What was noticed, as a named reason, e.g. `older_revision`.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The same in words.
+	Detail string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	// Replica that noticed it first.
+	Replica string `protobuf:"bytes,4,opt,name=replica,proto3" json:"replica,omitempty"`
+	// When the backup was taken that the store was restored from; absent: not known.
+	BackupTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=backup_time,json=backupTime,proto3" json:"backup_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObserveOnly) Reset() {
+	*x = ObserveOnly{}
+	mi := &file_jurymast_v1_admin_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObserveOnly) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObserveOnly) ProtoMessage() {}
+
+func (x *ObserveOnly) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_v1_admin_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObserveOnly.ProtoReflect.Descriptor instead.
+func (*ObserveOnly) Descriptor() ([]byte, []int) {
+	return file_jurymast_v1_admin_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ObserveOnly) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *ObserveOnly) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ObserveOnly) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *ObserveOnly) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
+func (x *ObserveOnly) GetBackupTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.BackupTime
+	}
+	return nil
+}
+
+// BackupStatus says how the last backup went.
+type BackupStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When the last one was begun.
+	BeginTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=begin_time,json=beginTime,proto3" json:"begin_time,omitempty"`
+	// When the last one that succeeded was done; absent: none did.
+	SuccessTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=success_time,json=successTime,proto3" json:"success_time,omitempty"`
+	// Its revision.
+	Revision int64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Its size in bytes.
+	Bytes int64 `protobuf:"varint,4,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// Replica that began the last one.
+	Replica       string `protobuf:"bytes,5,opt,name=replica,proto3" json:"replica,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupStatus) Reset() {
+	*x = BackupStatus{}
+	mi := &file_jurymast_v1_admin_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupStatus) ProtoMessage() {}
+
+func (x *BackupStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_v1_admin_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupStatus.ProtoReflect.Descriptor instead.
+func (*BackupStatus) Descriptor() ([]byte, []int) {
+	return file_jurymast_v1_admin_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *BackupStatus) GetBeginTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.BeginTime
+	}
+	return nil
+}
+
+func (x *BackupStatus) GetSuccessTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SuccessTime
+	}
+	return nil
+}
+
+func (x *BackupStatus) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *BackupStatus) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *BackupStatus) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
+// BackupRequest asks for a backup.
+type BackupRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupRequest) Reset() {
+	*x = BackupRequest{}
+	mi := &file_jurymast_v1_admin_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupRequest) ProtoMessage() {}
+
+func (x *BackupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_v1_admin_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
+func (*BackupRequest) Descriptor() ([]byte, []int) {
+	return file_jurymast_v1_admin_proto_rawDescGZIP(), []int{4}
+}
+
+// BackupResponse is a piece of a backup.
+type BackupResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is.
+	//
+	// Types that are valid to be assigned to Part:
+	//
+	//	*BackupResponse_Header
+	//	*BackupResponse_Data
+	//	*BackupResponse_Trailer
+	Part          isBackupResponse_Part `protobuf_oneof:"part"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupResponse) Reset() {
+	*x = BackupResponse{}
+	mi := &file_jurymast_v1_admin_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupResponse) ProtoMessage() {}
+
+func (x *BackupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_v1_admin_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
+func (*BackupResponse) Descriptor() ([]byte, []int) {
+	return file_jurymast_v1_admin_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *BackupResponse) GetPart() isBackupResponse_Part {
+	if x != nil {
+		return x.Part
+	}
+	return nil
+}
+
+func (x *BackupResponse) GetHeader() *BackupHeader {
+	if x != nil {
+		if x, ok := x.Part.(*BackupResponse_Header); ok {
+			return x.Header
+		}
+	}
+	return nil
+}
+
+func (x *BackupResponse) GetData() []byte {
+	if x != nil {
+		if x, ok := x.Part.(*BackupResponse_Data); ok {
+			return x.Data
+		}
+	}
+	return nil
+}
+
+func (x *BackupResponse) GetTrailer() *BackupTrailer {
+	if x != nil {
+		if x, ok := x.Part.(*BackupResponse_Trailer); ok {
+			return x.Trailer
+		}
+	}
+	return nil
+}
+
+type isBackupResponse_Part interface {
+	isBackupResponse_Part()
+}
+
+type BackupResponse_Header struct {
+	// Comes first.
+	Header *BackupHeader `protobuf:"bytes,1,opt,name=header,proto3,oneof"`
+}
+
+type BackupResponse_Data struct {
+	// The next bytes of the file.
+	Data []byte `protobuf:"bytes,2,opt,name=data,proto3,oneof"`
+}
+
+type BackupResponse_Trailer struct {
+	// Comes last.
+	Trailer *BackupTrailer `protobuf:"bytes,3,opt,name=trailer,proto3,oneof"`
+}
+
+func (*BackupResponse_Header) isBackupResponse_Part() {}
+
+func (*BackupResponse_Data) isBackupResponse_Part() {}
+
+func (*BackupResponse_Trailer) isBackupResponse_Part() {}
+
+// BackupHeader says what a backup is of.
+type BackupHeader struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Restore epoch of the store.
+	RestoreEpoch string `protobuf:"bytes,1,opt,name=restore_epoch,json=restoreEpoch,proto3" json:"restore_epoch,omitempty"`
+	// Newest revision in the backup.
+	Revision int64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Version of the server.
+	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	// When it was taken.
+	Time *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	// Id of the etcd cluster, in hexadecimal.
+	ClusterId string `protobuf:"bytes,5,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	// Size of the file.
+	Bytes         int64 `protobuf:"varint,6,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupHeader) Reset() {
+	*x = BackupHeader{}
+	mi := &file_jurymast_v1_admin_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupHeader) ProtoMessage() {}
+
+func (x *BackupHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_v1_admin_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupHeader.ProtoReflect.Descriptor instead.
+func (*BackupHeader) Descriptor() ([]byte, []int) {
+	return file_jurymast_v1_admin_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *BackupHeader) GetRestoreEpoch() string {
+	if x != nil {
+		return x.RestoreEpoch
+	}
+	return ""
+}
+
+func (x *BackupHeader) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *BackupHeader) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *BackupHeader) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *BackupHeader) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
+func (x *BackupHeader) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+// BackupTrailer ends a backup.
+type BackupTrailer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Size of the file.
+	Bytes int64 `protobuf:"varint,1,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// SHA-256 of the file, in hexadecimal.
+	Sha256        string `protobuf:"bytes,2,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupTrailer) Reset() {
+	*x = BackupTrailer{}
+	mi := &file_jurymast_v1_admin_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupTrailer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupTrailer) ProtoMessage() {}
+
+func (x *BackupTrailer) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_v1_admin_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupTrailer.ProtoReflect.Descriptor instead.
+func (*BackupTrailer) Descriptor() ([]byte, []int) {
+	return file_jurymast_v1_admin_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *BackupTrailer) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *BackupTrailer) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+// ConfirmRestoreRequest confirms a restore.
+type ConfirmRestoreRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why, e.g. `looked at every route`.
+	Reason        string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmRestoreRequest) Reset() {
+	*x = ConfirmRestoreRequest{}
+	mi := &file_jurymast_v1_admin_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmRestoreRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmRestoreRequest) ProtoMessage() {}
+
+func (x *ConfirmRestoreRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_v1_admin_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmRestoreRequest.ProtoReflect.Descriptor instead.
+func (*ConfirmRestoreRequest) Descriptor() ([]byte, []int) {
+	return file_jurymast_v1_admin_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ConfirmRestoreRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ConfirmRestoreResponse says what waits for a human now.
+type ConfirmRestoreResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The new restore epoch.
+	RestoreEpoch string `protobuf:"bytes,1,opt,name=restore_epoch,json=restoreEpoch,proto3" json:"restore_epoch,omitempty"`
+	// Runs that were live and now wait to be resumed or canceled, or for word on a call of unknown outcome.
+	Runs []string `protobuf:"bytes,2,rep,name=runs,proto3" json:"runs,omitempty"`
+	// Notifications that were to be sent and are not: they may have been sent before the restore.
+	Notifications []string `protobuf:"bytes,3,rep,name=notifications,proto3" json:"notifications,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmRestoreResponse) Reset() {
+	*x = ConfirmRestoreResponse{}
+	mi := &file_jurymast_v1_admin_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmRestoreResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmRestoreResponse) ProtoMessage() {}
+
+func (x *ConfirmRestoreResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_v1_admin_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmRestoreResponse.ProtoReflect.Descriptor instead.
+func (*ConfirmRestoreResponse) Descriptor() ([]byte, []int) {
+	return file_jurymast_v1_admin_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ConfirmRestoreResponse) GetRestoreEpoch() string {
+	if x != nil {
+		return x.RestoreEpoch
+	}
+	return ""
+}
+
+func (x *ConfirmRestoreResponse) GetRuns() []string {
+	if x != nil {
+		return x.Runs
+	}
+	return nil
+}
+
+func (x *ConfirmRestoreResponse) GetNotifications() []string {
+	if x != nil {
+		return x.Notifications
+	}
+	return nil
+}
+
 // GetAutomationRequest asks for the automation switches.
 type GetAutomationRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -197,7 +776,7 @@ type GetAutomationRequest struct {
 
 func (x *GetAutomationRequest) Reset() {
 	*x = GetAutomationRequest{}
-	mi := &file_jurymast_v1_admin_proto_msgTypes[2]
+	mi := &file_jurymast_v1_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -209,7 +788,7 @@ func (x *GetAutomationRequest) String() string {
 func (*GetAutomationRequest) ProtoMessage() {}
 
 func (x *GetAutomationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_admin_proto_msgTypes[2]
+	mi := &file_jurymast_v1_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -222,7 +801,7 @@ func (x *GetAutomationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAutomationRequest.ProtoReflect.Descriptor instead.
 func (*GetAutomationRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_admin_proto_rawDescGZIP(), []int{2}
+	return file_jurymast_v1_admin_proto_rawDescGZIP(), []int{10}
 }
 
 // GetAutomationResponse is the automation switches.
@@ -236,7 +815,7 @@ type GetAutomationResponse struct {
 
 func (x *GetAutomationResponse) Reset() {
 	*x = GetAutomationResponse{}
-	mi := &file_jurymast_v1_admin_proto_msgTypes[3]
+	mi := &file_jurymast_v1_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -248,7 +827,7 @@ func (x *GetAutomationResponse) String() string {
 func (*GetAutomationResponse) ProtoMessage() {}
 
 func (x *GetAutomationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_admin_proto_msgTypes[3]
+	mi := &file_jurymast_v1_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -261,7 +840,7 @@ func (x *GetAutomationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAutomationResponse.ProtoReflect.Descriptor instead.
 func (*GetAutomationResponse) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_admin_proto_rawDescGZIP(), []int{3}
+	return file_jurymast_v1_admin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetAutomationResponse) GetAutomation() []*Automation {
@@ -294,7 +873,7 @@ type Automation struct {
 
 func (x *Automation) Reset() {
 	*x = Automation{}
-	mi := &file_jurymast_v1_admin_proto_msgTypes[4]
+	mi := &file_jurymast_v1_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -306,7 +885,7 @@ func (x *Automation) String() string {
 func (*Automation) ProtoMessage() {}
 
 func (x *Automation) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_admin_proto_msgTypes[4]
+	mi := &file_jurymast_v1_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -319,7 +898,7 @@ func (x *Automation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Automation.ProtoReflect.Descriptor instead.
 func (*Automation) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_admin_proto_rawDescGZIP(), []int{4}
+	return file_jurymast_v1_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Automation) GetService() string {
@@ -386,7 +965,7 @@ type SetAutomationRequest struct {
 
 func (x *SetAutomationRequest) Reset() {
 	*x = SetAutomationRequest{}
-	mi := &file_jurymast_v1_admin_proto_msgTypes[5]
+	mi := &file_jurymast_v1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -398,7 +977,7 @@ func (x *SetAutomationRequest) String() string {
 func (*SetAutomationRequest) ProtoMessage() {}
 
 func (x *SetAutomationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_admin_proto_msgTypes[5]
+	mi := &file_jurymast_v1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -411,7 +990,7 @@ func (x *SetAutomationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetAutomationRequest.ProtoReflect.Descriptor instead.
 func (*SetAutomationRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_admin_proto_rawDescGZIP(), []int{5}
+	return file_jurymast_v1_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SetAutomationRequest) GetService() string {
@@ -460,7 +1039,7 @@ type AuditEvent struct {
 
 func (x *AuditEvent) Reset() {
 	*x = AuditEvent{}
-	mi := &file_jurymast_v1_admin_proto_msgTypes[6]
+	mi := &file_jurymast_v1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -472,7 +1051,7 @@ func (x *AuditEvent) String() string {
 func (*AuditEvent) ProtoMessage() {}
 
 func (x *AuditEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_admin_proto_msgTypes[6]
+	mi := &file_jurymast_v1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -485,7 +1064,7 @@ func (x *AuditEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEvent.ProtoReflect.Descriptor instead.
 func (*AuditEvent) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_admin_proto_rawDescGZIP(), []int{6}
+	return file_jurymast_v1_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AuditEvent) GetName() string {
@@ -557,7 +1136,7 @@ type ListAuditEventsRequest struct {
 
 func (x *ListAuditEventsRequest) Reset() {
 	*x = ListAuditEventsRequest{}
-	mi := &file_jurymast_v1_admin_proto_msgTypes[7]
+	mi := &file_jurymast_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -569,7 +1148,7 @@ func (x *ListAuditEventsRequest) String() string {
 func (*ListAuditEventsRequest) ProtoMessage() {}
 
 func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_admin_proto_msgTypes[7]
+	mi := &file_jurymast_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -582,7 +1161,7 @@ func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_admin_proto_rawDescGZIP(), []int{7}
+	return file_jurymast_v1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListAuditEventsRequest) GetPageSize() int32 {
@@ -612,7 +1191,7 @@ type ListAuditEventsResponse struct {
 
 func (x *ListAuditEventsResponse) Reset() {
 	*x = ListAuditEventsResponse{}
-	mi := &file_jurymast_v1_admin_proto_msgTypes[8]
+	mi := &file_jurymast_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -624,7 +1203,7 @@ func (x *ListAuditEventsResponse) String() string {
 func (*ListAuditEventsResponse) ProtoMessage() {}
 
 func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_admin_proto_msgTypes[8]
+	mi := &file_jurymast_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -637,7 +1216,7 @@ func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsResponse) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_admin_proto_rawDescGZIP(), []int{8}
+	return file_jurymast_v1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListAuditEventsResponse) GetEvents() []*AuditEvent {
@@ -669,7 +1248,7 @@ type ListNotificationsRequest struct {
 
 func (x *ListNotificationsRequest) Reset() {
 	*x = ListNotificationsRequest{}
-	mi := &file_jurymast_v1_admin_proto_msgTypes[9]
+	mi := &file_jurymast_v1_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -681,7 +1260,7 @@ func (x *ListNotificationsRequest) String() string {
 func (*ListNotificationsRequest) ProtoMessage() {}
 
 func (x *ListNotificationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_admin_proto_msgTypes[9]
+	mi := &file_jurymast_v1_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -694,7 +1273,7 @@ func (x *ListNotificationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNotificationsRequest.ProtoReflect.Descriptor instead.
 func (*ListNotificationsRequest) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_admin_proto_rawDescGZIP(), []int{9}
+	return file_jurymast_v1_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListNotificationsRequest) GetRun() string {
@@ -731,7 +1310,7 @@ type ListNotificationsResponse struct {
 
 func (x *ListNotificationsResponse) Reset() {
 	*x = ListNotificationsResponse{}
-	mi := &file_jurymast_v1_admin_proto_msgTypes[10]
+	mi := &file_jurymast_v1_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -743,7 +1322,7 @@ func (x *ListNotificationsResponse) String() string {
 func (*ListNotificationsResponse) ProtoMessage() {}
 
 func (x *ListNotificationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_v1_admin_proto_msgTypes[10]
+	mi := &file_jurymast_v1_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -756,7 +1335,7 @@ func (x *ListNotificationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNotificationsResponse.ProtoReflect.Descriptor instead.
 func (*ListNotificationsResponse) Descriptor() ([]byte, []int) {
-	return file_jurymast_v1_admin_proto_rawDescGZIP(), []int{10}
+	return file_jurymast_v1_admin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListNotificationsResponse) GetNotifications() []*Notification {
@@ -778,7 +1357,7 @@ var File_jurymast_v1_admin_proto protoreflect.FileDescriptor
 const file_jurymast_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"\x17jurymast/v1/admin.proto\x12\vjurymast.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19jurymast/v1/channel.proto\x1a\x1cjurymast/v1/continuity.proto\"\x10\n" +
-	"\x0eGetInfoRequest\"\xe1\x02\n" +
+	"\x0eGetInfoRequest\"\xda\x03\n" +
 	"\x04Info\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x18\n" +
 	"\areplica\x18\x02 \x01(\tR\areplica\x12%\n" +
@@ -791,7 +1370,48 @@ const file_jurymast_v1_admin_proto_rawDesc = "" +
 	"start_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12\x1c\n" +
 	"\tprincipal\x18\t \x01(\tR\tprincipal\x12\x12\n" +
 	"\x04role\x18\n" +
-	" \x01(\tR\x04role\"\x16\n" +
+	" \x01(\tR\x04role\x12;\n" +
+	"\fobserve_only\x18\v \x01(\v2\x18.jurymast.v1.ObserveOnlyR\vobserveOnly\x12:\n" +
+	"\vlast_backup\x18\f \x01(\v2\x19.jurymast.v1.BackupStatusR\n" +
+	"lastBackup\"\xc6\x01\n" +
+	"\vObserveOnly\x120\n" +
+	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\x12\x18\n" +
+	"\areplica\x18\x04 \x01(\tR\areplica\x12;\n" +
+	"\vbackup_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"backupTime\"\xd4\x01\n" +
+	"\fBackupStatus\x129\n" +
+	"\n" +
+	"begin_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tbeginTime\x12=\n" +
+	"\fsuccess_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\vsuccessTime\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x03R\brevision\x12\x14\n" +
+	"\x05bytes\x18\x04 \x01(\x03R\x05bytes\x12\x18\n" +
+	"\areplica\x18\x05 \x01(\tR\areplica\"\x0f\n" +
+	"\rBackupRequest\"\x9b\x01\n" +
+	"\x0eBackupResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x19.jurymast.v1.BackupHeaderH\x00R\x06header\x12\x14\n" +
+	"\x04data\x18\x02 \x01(\fH\x00R\x04data\x126\n" +
+	"\atrailer\x18\x03 \x01(\v2\x1a.jurymast.v1.BackupTrailerH\x00R\atrailerB\x06\n" +
+	"\x04part\"\xce\x01\n" +
+	"\fBackupHeader\x12#\n" +
+	"\rrestore_epoch\x18\x01 \x01(\tR\frestoreEpoch\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x03R\brevision\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x05 \x01(\tR\tclusterId\x12\x14\n" +
+	"\x05bytes\x18\x06 \x01(\x03R\x05bytes\"=\n" +
+	"\rBackupTrailer\x12\x14\n" +
+	"\x05bytes\x18\x01 \x01(\x03R\x05bytes\x12\x16\n" +
+	"\x06sha256\x18\x02 \x01(\tR\x06sha256\";\n" +
+	"\x15ConfirmRestoreRequest\x12\"\n" +
+	"\x06reason\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\"w\n" +
+	"\x16ConfirmRestoreResponse\x12#\n" +
+	"\rrestore_epoch\x18\x01 \x01(\tR\frestoreEpoch\x12\x12\n" +
+	"\x04runs\x18\x02 \x03(\tR\x04runs\x12$\n" +
+	"\rnotifications\x18\x03 \x03(\tR\rnotifications\"\x16\n" +
 	"\x14GetAutomationRequest\"P\n" +
 	"\x15GetAutomationResponse\x127\n" +
 	"\n" +
@@ -840,14 +1460,17 @@ const file_jurymast_v1_admin_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\"\x84\x01\n" +
 	"\x19ListNotificationsResponse\x12?\n" +
 	"\rnotifications\x18\x01 \x03(\v2\x19.jurymast.v1.NotificationR\rnotifications\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xa3\x04\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xf7\x05\n" +
 	"\fAdminService\x12K\n" +
 	"\aGetInfo\x12\x1b.jurymast.v1.GetInfoRequest\x1a\x11.jurymast.v1.Info\"\x10\x82\xd3\xe4\x93\x02\n" +
 	"\x12\b/v1/info\x12n\n" +
 	"\rGetAutomation\x12!.jurymast.v1.GetAutomationRequest\x1a\".jurymast.v1.GetAutomationResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/automation\x12f\n" +
 	"\rSetAutomation\x12!.jurymast.v1.SetAutomationRequest\x1a\x17.jurymast.v1.Automation\"\x19\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/automation\x12o\n" +
 	"\x0fListAuditEvents\x12#.jurymast.v1.ListAuditEventsRequest\x1a$.jurymast.v1.ListAuditEventsResponse\"\x11\x82\xd3\xe4\x93\x02\v\x12\t/v1/audit\x12}\n" +
-	"\x11ListNotifications\x12%.jurymast.v1.ListNotificationsRequest\x1a&.jurymast.v1.ListNotificationsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/notificationsB;Z9github.com/jurymast/jurymast/proto/jurymast/v1;jurymastv1b\x06proto3"
+	"\x11ListNotifications\x12%.jurymast.v1.ListNotificationsRequest\x1a&.jurymast.v1.ListNotificationsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/notifications\x12W\n" +
+	"\x06Backup\x12\x1a.jurymast.v1.BackupRequest\x1a\x1b.jurymast.v1.BackupResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
+	"/v1/backup0\x01\x12y\n" +
+	"\x0eConfirmRestore\x12\".jurymast.v1.ConfirmRestoreRequest\x1a#.jurymast.v1.ConfirmRestoreResponse\"\x1e\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/v1/restore:confirmB;Z9github.com/jurymast/jurymast/proto/jurymast/v1;jurymastv1b\x06proto3"
 
 var (
 	file_jurymast_v1_admin_proto_rawDescOnce sync.Once
@@ -861,48 +1484,69 @@ func file_jurymast_v1_admin_proto_rawDescGZIP() []byte {
 	return file_jurymast_v1_admin_proto_rawDescData
 }
 
-var file_jurymast_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_jurymast_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_jurymast_v1_admin_proto_goTypes = []any{
 	(*GetInfoRequest)(nil),            // 0: jurymast.v1.GetInfoRequest
 	(*Info)(nil),                      // 1: jurymast.v1.Info
-	(*GetAutomationRequest)(nil),      // 2: jurymast.v1.GetAutomationRequest
-	(*GetAutomationResponse)(nil),     // 3: jurymast.v1.GetAutomationResponse
-	(*Automation)(nil),                // 4: jurymast.v1.Automation
-	(*SetAutomationRequest)(nil),      // 5: jurymast.v1.SetAutomationRequest
-	(*AuditEvent)(nil),                // 6: jurymast.v1.AuditEvent
-	(*ListAuditEventsRequest)(nil),    // 7: jurymast.v1.ListAuditEventsRequest
-	(*ListAuditEventsResponse)(nil),   // 8: jurymast.v1.ListAuditEventsResponse
-	(*ListNotificationsRequest)(nil),  // 9: jurymast.v1.ListNotificationsRequest
-	(*ListNotificationsResponse)(nil), // 10: jurymast.v1.ListNotificationsResponse
-	nil,                               // 11: jurymast.v1.AuditEvent.DetailsEntry
-	(*Freshness)(nil),                 // 12: jurymast.v1.Freshness
-	(*timestamppb.Timestamp)(nil),     // 13: google.protobuf.Timestamp
-	(*Notification)(nil),              // 14: jurymast.v1.Notification
+	(*ObserveOnly)(nil),               // 2: jurymast.v1.ObserveOnly
+	(*BackupStatus)(nil),              // 3: jurymast.v1.BackupStatus
+	(*BackupRequest)(nil),             // 4: jurymast.v1.BackupRequest
+	(*BackupResponse)(nil),            // 5: jurymast.v1.BackupResponse
+	(*BackupHeader)(nil),              // 6: jurymast.v1.BackupHeader
+	(*BackupTrailer)(nil),             // 7: jurymast.v1.BackupTrailer
+	(*ConfirmRestoreRequest)(nil),     // 8: jurymast.v1.ConfirmRestoreRequest
+	(*ConfirmRestoreResponse)(nil),    // 9: jurymast.v1.ConfirmRestoreResponse
+	(*GetAutomationRequest)(nil),      // 10: jurymast.v1.GetAutomationRequest
+	(*GetAutomationResponse)(nil),     // 11: jurymast.v1.GetAutomationResponse
+	(*Automation)(nil),                // 12: jurymast.v1.Automation
+	(*SetAutomationRequest)(nil),      // 13: jurymast.v1.SetAutomationRequest
+	(*AuditEvent)(nil),                // 14: jurymast.v1.AuditEvent
+	(*ListAuditEventsRequest)(nil),    // 15: jurymast.v1.ListAuditEventsRequest
+	(*ListAuditEventsResponse)(nil),   // 16: jurymast.v1.ListAuditEventsResponse
+	(*ListNotificationsRequest)(nil),  // 17: jurymast.v1.ListNotificationsRequest
+	(*ListNotificationsResponse)(nil), // 18: jurymast.v1.ListNotificationsResponse
+	nil,                               // 19: jurymast.v1.AuditEvent.DetailsEntry
+	(*Freshness)(nil),                 // 20: jurymast.v1.Freshness
+	(*timestamppb.Timestamp)(nil),     // 21: google.protobuf.Timestamp
+	(*Notification)(nil),              // 22: jurymast.v1.Notification
 }
 var file_jurymast_v1_admin_proto_depIdxs = []int32{
-	12, // 0: jurymast.v1.Info.freshness:type_name -> jurymast.v1.Freshness
-	13, // 1: jurymast.v1.Info.start_time:type_name -> google.protobuf.Timestamp
-	4,  // 2: jurymast.v1.GetAutomationResponse.automation:type_name -> jurymast.v1.Automation
-	13, // 3: jurymast.v1.Automation.time:type_name -> google.protobuf.Timestamp
-	13, // 4: jurymast.v1.AuditEvent.time:type_name -> google.protobuf.Timestamp
-	11, // 5: jurymast.v1.AuditEvent.details:type_name -> jurymast.v1.AuditEvent.DetailsEntry
-	6,  // 6: jurymast.v1.ListAuditEventsResponse.events:type_name -> jurymast.v1.AuditEvent
-	14, // 7: jurymast.v1.ListNotificationsResponse.notifications:type_name -> jurymast.v1.Notification
-	0,  // 8: jurymast.v1.AdminService.GetInfo:input_type -> jurymast.v1.GetInfoRequest
-	2,  // 9: jurymast.v1.AdminService.GetAutomation:input_type -> jurymast.v1.GetAutomationRequest
-	5,  // 10: jurymast.v1.AdminService.SetAutomation:input_type -> jurymast.v1.SetAutomationRequest
-	7,  // 11: jurymast.v1.AdminService.ListAuditEvents:input_type -> jurymast.v1.ListAuditEventsRequest
-	9,  // 12: jurymast.v1.AdminService.ListNotifications:input_type -> jurymast.v1.ListNotificationsRequest
-	1,  // 13: jurymast.v1.AdminService.GetInfo:output_type -> jurymast.v1.Info
-	3,  // 14: jurymast.v1.AdminService.GetAutomation:output_type -> jurymast.v1.GetAutomationResponse
-	4,  // 15: jurymast.v1.AdminService.SetAutomation:output_type -> jurymast.v1.Automation
-	8,  // 16: jurymast.v1.AdminService.ListAuditEvents:output_type -> jurymast.v1.ListAuditEventsResponse
-	10, // 17: jurymast.v1.AdminService.ListNotifications:output_type -> jurymast.v1.ListNotificationsResponse
-	13, // [13:18] is the sub-list for method output_type
-	8,  // [8:13] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	20, // 0: jurymast.v1.Info.freshness:type_name -> jurymast.v1.Freshness
+	21, // 1: jurymast.v1.Info.start_time:type_name -> google.protobuf.Timestamp
+	2,  // 2: jurymast.v1.Info.observe_only:type_name -> jurymast.v1.ObserveOnly
+	3,  // 3: jurymast.v1.Info.last_backup:type_name -> jurymast.v1.BackupStatus
+	21, // 4: jurymast.v1.ObserveOnly.since:type_name -> google.protobuf.Timestamp
+	21, // 5: jurymast.v1.ObserveOnly.backup_time:type_name -> google.protobuf.Timestamp
+	21, // 6: jurymast.v1.BackupStatus.begin_time:type_name -> google.protobuf.Timestamp
+	21, // 7: jurymast.v1.BackupStatus.success_time:type_name -> google.protobuf.Timestamp
+	6,  // 8: jurymast.v1.BackupResponse.header:type_name -> jurymast.v1.BackupHeader
+	7,  // 9: jurymast.v1.BackupResponse.trailer:type_name -> jurymast.v1.BackupTrailer
+	21, // 10: jurymast.v1.BackupHeader.time:type_name -> google.protobuf.Timestamp
+	12, // 11: jurymast.v1.GetAutomationResponse.automation:type_name -> jurymast.v1.Automation
+	21, // 12: jurymast.v1.Automation.time:type_name -> google.protobuf.Timestamp
+	21, // 13: jurymast.v1.AuditEvent.time:type_name -> google.protobuf.Timestamp
+	19, // 14: jurymast.v1.AuditEvent.details:type_name -> jurymast.v1.AuditEvent.DetailsEntry
+	14, // 15: jurymast.v1.ListAuditEventsResponse.events:type_name -> jurymast.v1.AuditEvent
+	22, // 16: jurymast.v1.ListNotificationsResponse.notifications:type_name -> jurymast.v1.Notification
+	0,  // 17: jurymast.v1.AdminService.GetInfo:input_type -> jurymast.v1.GetInfoRequest
+	10, // 18: jurymast.v1.AdminService.GetAutomation:input_type -> jurymast.v1.GetAutomationRequest
+	13, // 19: jurymast.v1.AdminService.SetAutomation:input_type -> jurymast.v1.SetAutomationRequest
+	15, // 20: jurymast.v1.AdminService.ListAuditEvents:input_type -> jurymast.v1.ListAuditEventsRequest
+	17, // 21: jurymast.v1.AdminService.ListNotifications:input_type -> jurymast.v1.ListNotificationsRequest
+	4,  // 22: jurymast.v1.AdminService.Backup:input_type -> jurymast.v1.BackupRequest
+	8,  // 23: jurymast.v1.AdminService.ConfirmRestore:input_type -> jurymast.v1.ConfirmRestoreRequest
+	1,  // 24: jurymast.v1.AdminService.GetInfo:output_type -> jurymast.v1.Info
+	11, // 25: jurymast.v1.AdminService.GetAutomation:output_type -> jurymast.v1.GetAutomationResponse
+	12, // 26: jurymast.v1.AdminService.SetAutomation:output_type -> jurymast.v1.Automation
+	16, // 27: jurymast.v1.AdminService.ListAuditEvents:output_type -> jurymast.v1.ListAuditEventsResponse
+	18, // 28: jurymast.v1.AdminService.ListNotifications:output_type -> jurymast.v1.ListNotificationsResponse
+	5,  // 29: jurymast.v1.AdminService.Backup:output_type -> jurymast.v1.BackupResponse
+	9,  // 30: jurymast.v1.AdminService.ConfirmRestore:output_type -> jurymast.v1.ConfirmRestoreResponse
+	24, // [24:31] is the sub-list for method output_type
+	17, // [17:24] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_jurymast_v1_admin_proto_init() }
@@ -912,13 +1556,18 @@ func file_jurymast_v1_admin_proto_init() {
 	}
 	file_jurymast_v1_channel_proto_init()
 	file_jurymast_v1_continuity_proto_init()
+	file_jurymast_v1_admin_proto_msgTypes[5].OneofWrappers = []any{
+		(*BackupResponse_Header)(nil),
+		(*BackupResponse_Data)(nil),
+		(*BackupResponse_Trailer)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jurymast_v1_admin_proto_rawDesc), len(file_jurymast_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

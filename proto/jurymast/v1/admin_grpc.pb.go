@@ -24,6 +24,8 @@ const (
 	AdminService_SetAutomation_FullMethodName     = "/jurymast.v1.AdminService/SetAutomation"
 	AdminService_ListAuditEvents_FullMethodName   = "/jurymast.v1.AdminService/ListAuditEvents"
 	AdminService_ListNotifications_FullMethodName = "/jurymast.v1.AdminService/ListNotifications"
+	AdminService_Backup_FullMethodName            = "/jurymast.v1.AdminService/Backup"
+	AdminService_ConfirmRestore_FullMethodName    = "/jurymast.v1.AdminService/ConfirmRestore"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -42,6 +44,12 @@ type AdminServiceClient interface {
 	ListAuditEvents(ctx context.Context, in *ListAuditEventsRequest, opts ...grpc.CallOption) (*ListAuditEventsResponse, error)
 	// ListNotifications returns the outbox, newest first.
 	ListNotifications(ctx context.Context, in *ListNotificationsRequest, opts ...grpc.CallOption) (*ListNotificationsResponse, error)
+	// Backup returns a consistent snapshot of the store: a header, the file in pieces, and a trailer. What comes without its
+	// trailer is not a backup. The file is a snapshot as etcd's own tools know it.
+	Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupResponse], error)
+	// ConfirmRestore says that a human has looked at a store that went back in time, and lets the replicas act again: it
+	// pauses every live run for review, gives up what was to be sent, and begins a new restore epoch.
+	ConfirmRestore(ctx context.Context, in *ConfirmRestoreRequest, opts ...grpc.CallOption) (*ConfirmRestoreResponse, error)
 }
 
 type adminServiceClient struct {
@@ -102,6 +110,35 @@ func (c *adminServiceClient) ListNotifications(ctx context.Context, in *ListNoti
 	return out, nil
 }
 
+func (c *adminServiceClient) Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AdminService_ServiceDesc.Streams[0], AdminService_Backup_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[BackupRequest, BackupResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_BackupClient = grpc.ServerStreamingClient[BackupResponse]
+
+func (c *adminServiceClient) ConfirmRestore(ctx context.Context, in *ConfirmRestoreRequest, opts ...grpc.CallOption) (*ConfirmRestoreResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConfirmRestoreResponse)
+	err := c.cc.Invoke(ctx, AdminService_ConfirmRestore_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServiceServer is the server API for AdminService service.
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
@@ -118,6 +155,12 @@ type AdminServiceServer interface {
 	ListAuditEvents(context.Context, *ListAuditEventsRequest) (*ListAuditEventsResponse, error)
 	// ListNotifications returns the outbox, newest first.
 	ListNotifications(context.Context, *ListNotificationsRequest) (*ListNotificationsResponse, error)
+	// Backup returns a consistent snapshot of the store: a header, the file in pieces, and a trailer. What comes without its
+	// trailer is not a backup. The file is a snapshot as etcd's own tools know it.
+	Backup(*BackupRequest, grpc.ServerStreamingServer[BackupResponse]) error
+	// ConfirmRestore says that a human has looked at a store that went back in time, and lets the replicas act again: it
+	// pauses every live run for review, gives up what was to be sent, and begins a new restore epoch.
+	ConfirmRestore(context.Context, *ConfirmRestoreRequest) (*ConfirmRestoreResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -142,6 +185,12 @@ func (UnimplementedAdminServiceServer) ListAuditEvents(context.Context, *ListAud
 }
 func (UnimplementedAdminServiceServer) ListNotifications(context.Context, *ListNotificationsRequest) (*ListNotificationsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListNotifications not implemented")
+}
+func (UnimplementedAdminServiceServer) Backup(*BackupRequest, grpc.ServerStreamingServer[BackupResponse]) error {
+	return status.Error(codes.Unimplemented, "method Backup not implemented")
+}
+func (UnimplementedAdminServiceServer) ConfirmRestore(context.Context, *ConfirmRestoreRequest) (*ConfirmRestoreResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ConfirmRestore not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -254,6 +303,35 @@ func _AdminService_ListNotifications_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_Backup_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(BackupRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AdminServiceServer).Backup(m, &grpc.GenericServerStream[BackupRequest, BackupResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_BackupServer = grpc.ServerStreamingServer[BackupResponse]
+
+func _AdminService_ConfirmRestore_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ConfirmRestoreRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ConfirmRestore(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ConfirmRestore_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ConfirmRestore(ctx, req.(*ConfirmRestoreRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AdminService_ServiceDesc is the grpc.ServiceDesc for AdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -281,7 +359,17 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "ListNotifications",
 			Handler:    _AdminService_ListNotifications_Handler,
 		},
+		{
+			MethodName: "ConfirmRestore",
+			Handler:    _AdminService_ConfirmRestore_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Backup",
+			Handler:       _AdminService_Backup_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "jurymast/v1/admin.proto",
 }

@@ -205,6 +205,12 @@ func testOpLimits(t *testing.T, s *subject) {
 	s.commitIf(t, txn.If, txn.Then...)
 	_, err := s.Backend.Commit(s.ctx(t), store.Txn{Then: append(txn.Then, put("more", "x"))})
 	wantError(t, err, store.ErrTooLarge)
+	for i := range store.GateCompares {
+		txn.If = append(txn.If, store.Absent(k("gate"+strconv.Itoa(i))))
+	}
+	if _, err := s.Backend.Commit(s.ctx(t), store.Txn{If: txn.If}); err != nil {
+		t.Fatal(err)
+	}
 	_, err = s.Backend.Commit(s.ctx(t), store.Txn{If: append(txn.If, store.Absent(k("more")))})
 	wantError(t, err, store.ErrTooLarge)
 }

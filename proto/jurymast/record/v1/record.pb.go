@@ -903,13 +903,21 @@ func (x *InForceReport) GetRestoreEpoch() string {
 	return ""
 }
 
-// RestoreEpoch orders the lives of a store: it changes when a backup is restored.
+// RestoreEpoch orders the lives of a store: it changes when a human confirms that a backup was restored.
 type RestoreEpoch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// At least one more than the last, and at least the UTC time in milliseconds at which it was made.
 	Number int64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
 	// Random, to tell two restores of one backup apart.
-	Suffix        string `protobuf:"bytes,2,opt,name=suffix,proto3" json:"suffix,omitempty"`
+	Suffix string `protobuf:"bytes,2,opt,name=suffix,proto3" json:"suffix,omitempty"`
+	// Id of the etcd cluster it was made in. A store that is found in another one was restored. Zero: not known.
+	ClusterId uint64 `protobuf:"varint,3,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	// When a human confirmed the restore that it stands for; absent in the first life of a store.
+	ConfirmTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=confirm_time,json=confirmTime,proto3" json:"confirm_time,omitempty"`
+	// Who confirmed.
+	Actor string `protobuf:"bytes,5,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Why.
+	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -958,6 +966,235 @@ func (x *RestoreEpoch) GetSuffix() string {
 	return ""
 }
 
+func (x *RestoreEpoch) GetClusterId() uint64 {
+	if x != nil {
+		return x.ClusterId
+	}
+	return 0
+}
+
+func (x *RestoreEpoch) GetConfirmTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ConfirmTime
+	}
+	return nil
+}
+
+func (x *RestoreEpoch) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *RestoreEpoch) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ObserveOnly stands while replicas only observe, because the store went back in time and nobody has confirmed it yet.
+type ObserveOnly struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When it was noticed.
+	Since *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"`
+	// What was noticed, as a named reason, e.g. `older_revision`.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The same in words.
+	Detail string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	// Replica that noticed it first.
+	Replica string `protobuf:"bytes,4,opt,name=replica,proto3" json:"replica,omitempty"`
+	// Highest restore epoch that was seen before.
+	SeenRestoreEpoch string `protobuf:"bytes,5,opt,name=seen_restore_epoch,json=seenRestoreEpoch,proto3" json:"seen_restore_epoch,omitempty"`
+	// Highest revision that was seen before.
+	SeenRevision int64 `protobuf:"varint,6,opt,name=seen_revision,json=seenRevision,proto3" json:"seen_revision,omitempty"`
+	// Revision at which the store was found.
+	FoundRevision int64 `protobuf:"varint,7,opt,name=found_revision,json=foundRevision,proto3" json:"found_revision,omitempty"`
+	// When the backup was taken that the store was restored from; absent: not known.
+	BackupTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=backup_time,json=backupTime,proto3" json:"backup_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObserveOnly) Reset() {
+	*x = ObserveOnly{}
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObserveOnly) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObserveOnly) ProtoMessage() {}
+
+func (x *ObserveOnly) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObserveOnly.ProtoReflect.Descriptor instead.
+func (*ObserveOnly) Descriptor() ([]byte, []int) {
+	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ObserveOnly) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *ObserveOnly) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ObserveOnly) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *ObserveOnly) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
+func (x *ObserveOnly) GetSeenRestoreEpoch() string {
+	if x != nil {
+		return x.SeenRestoreEpoch
+	}
+	return ""
+}
+
+func (x *ObserveOnly) GetSeenRevision() int64 {
+	if x != nil {
+		return x.SeenRevision
+	}
+	return 0
+}
+
+func (x *ObserveOnly) GetFoundRevision() int64 {
+	if x != nil {
+		return x.FoundRevision
+	}
+	return 0
+}
+
+func (x *ObserveOnly) GetBackupTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.BackupTime
+	}
+	return nil
+}
+
+// Backup says how the last backup went. It is written before a backup, so that each backup holds the time it was taken at,
+// and again after it.
+type Backup struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When the last backup was begun; in a backup, when it was taken.
+	BeginTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=begin_time,json=beginTime,proto3" json:"begin_time,omitempty"`
+	// Replica that took it.
+	Replica string `protobuf:"bytes,2,opt,name=replica,proto3" json:"replica,omitempty"`
+	// When the last one that succeeded was done; absent: none did.
+	SuccessTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=success_time,json=successTime,proto3" json:"success_time,omitempty"`
+	// Its revision.
+	Revision int64 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Its size in bytes.
+	Bytes int64 `protobuf:"varint,5,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// SHA-256 of its database, in hexadecimal.
+	Sha256        string `protobuf:"bytes,6,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Backup) Reset() {
+	*x = Backup{}
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Backup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Backup) ProtoMessage() {}
+
+func (x *Backup) ProtoReflect() protoreflect.Message {
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Backup.ProtoReflect.Descriptor instead.
+func (*Backup) Descriptor() ([]byte, []int) {
+	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Backup) GetBeginTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.BeginTime
+	}
+	return nil
+}
+
+func (x *Backup) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
+func (x *Backup) GetSuccessTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SuccessTime
+	}
+	return nil
+}
+
+func (x *Backup) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *Backup) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Backup) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
 // Delivery is what the outbox keeps beside a notification.
 type Delivery struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -969,7 +1206,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[14]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -981,7 +1218,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_jurymast_record_v1_record_proto_msgTypes[14]
+	mi := &file_jurymast_record_v1_record_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -994,7 +1231,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{14}
+	return file_jurymast_record_v1_record_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Delivery) GetOwner() *v1.Owner {
@@ -1083,10 +1320,33 @@ const file_jurymast_record_v1_record_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1aS\n" +
 	"\vQueuesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12.\n" +
-	"\x05value\x18\x02 \x01(\v2\x18.jurymast.v1.QueueStatusR\x05value:\x028\x01\">\n" +
+	"\x05value\x18\x02 \x01(\v2\x18.jurymast.v1.QueueStatusR\x05value:\x028\x01\"\xca\x01\n" +
 	"\fRestoreEpoch\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x03R\x06number\x12\x16\n" +
-	"\x06suffix\x18\x02 \x01(\tR\x06suffix\"4\n" +
+	"\x06suffix\x18\x02 \x01(\tR\x06suffix\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x03 \x01(\x04R\tclusterId\x12=\n" +
+	"\fconfirm_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\vconfirmTime\x12\x14\n" +
+	"\x05actor\x18\x05 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"\xc0\x02\n" +
+	"\vObserveOnly\x120\n" +
+	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\x12\x18\n" +
+	"\areplica\x18\x04 \x01(\tR\areplica\x12,\n" +
+	"\x12seen_restore_epoch\x18\x05 \x01(\tR\x10seenRestoreEpoch\x12#\n" +
+	"\rseen_revision\x18\x06 \x01(\x03R\fseenRevision\x12%\n" +
+	"\x0efound_revision\x18\a \x01(\x03R\rfoundRevision\x12;\n" +
+	"\vbackup_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"backupTime\"\xe6\x01\n" +
+	"\x06Backup\x129\n" +
+	"\n" +
+	"begin_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tbeginTime\x12\x18\n" +
+	"\areplica\x18\x02 \x01(\tR\areplica\x12=\n" +
+	"\fsuccess_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vsuccessTime\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\x03R\brevision\x12\x14\n" +
+	"\x05bytes\x18\x05 \x01(\x03R\x05bytes\x12\x16\n" +
+	"\x06sha256\x18\x06 \x01(\tR\x06sha256\"4\n" +
 	"\bDelivery\x12(\n" +
 	"\x05owner\x18\x01 \x01(\v2\x12.jurymast.v1.OwnerR\x05ownerB@Z>github.com/jurymast/jurymast/proto/jurymast/record/v1;recordv1b\x06proto3"
 
@@ -1102,7 +1362,7 @@ func file_jurymast_record_v1_record_proto_rawDescGZIP() []byte {
 	return file_jurymast_record_v1_record_proto_rawDescData
 }
 
-var file_jurymast_record_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_jurymast_record_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_jurymast_record_v1_record_proto_goTypes = []any{
 	(*Session)(nil),               // 0: jurymast.record.v1.Session
 	(*Votes)(nil),                 // 1: jurymast.record.v1.Votes
@@ -1118,44 +1378,51 @@ var file_jurymast_record_v1_record_proto_goTypes = []any{
 	(*Request)(nil),               // 11: jurymast.record.v1.Request
 	(*InForceReport)(nil),         // 12: jurymast.record.v1.InForceReport
 	(*RestoreEpoch)(nil),          // 13: jurymast.record.v1.RestoreEpoch
-	(*Delivery)(nil),              // 14: jurymast.record.v1.Delivery
-	nil,                           // 15: jurymast.record.v1.InForceReport.EpochsEntry
-	nil,                           // 16: jurymast.record.v1.InForceReport.QueuesEntry
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
-	(*v1.Signal)(nil),             // 18: jurymast.v1.Signal
-	(*v1.RunEvent)(nil),           // 19: jurymast.v1.RunEvent
-	(*v1.Run)(nil),                // 20: jurymast.v1.Run
-	(*durationpb.Duration)(nil),   // 21: google.protobuf.Duration
-	(*v1.Owner)(nil),              // 22: jurymast.v1.Owner
-	(*v1.QueueStatus)(nil),        // 23: jurymast.v1.QueueStatus
+	(*ObserveOnly)(nil),           // 14: jurymast.record.v1.ObserveOnly
+	(*Backup)(nil),                // 15: jurymast.record.v1.Backup
+	(*Delivery)(nil),              // 16: jurymast.record.v1.Delivery
+	nil,                           // 17: jurymast.record.v1.InForceReport.EpochsEntry
+	nil,                           // 18: jurymast.record.v1.InForceReport.QueuesEntry
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*v1.Signal)(nil),             // 20: jurymast.v1.Signal
+	(*v1.RunEvent)(nil),           // 21: jurymast.v1.RunEvent
+	(*v1.Run)(nil),                // 22: jurymast.v1.Run
+	(*durationpb.Duration)(nil),   // 23: google.protobuf.Duration
+	(*v1.Owner)(nil),              // 24: jurymast.v1.Owner
+	(*v1.QueueStatus)(nil),        // 25: jurymast.v1.QueueStatus
 }
 var file_jurymast_record_v1_record_proto_depIdxs = []int32{
-	17, // 0: jurymast.record.v1.Session.start_time:type_name -> google.protobuf.Timestamp
-	18, // 1: jurymast.record.v1.Votes.signals:type_name -> jurymast.v1.Signal
-	18, // 2: jurymast.record.v1.Report.signal:type_name -> jurymast.v1.Signal
-	17, // 3: jurymast.record.v1.Report.starts_at:type_name -> google.protobuf.Timestamp
-	17, // 4: jurymast.record.v1.Report.receive_time:type_name -> google.protobuf.Timestamp
-	19, // 5: jurymast.record.v1.RunEvents.events:type_name -> jurymast.v1.RunEvent
-	20, // 6: jurymast.record.v1.ArchivedRun.run:type_name -> jurymast.v1.Run
-	19, // 7: jurymast.record.v1.ArchivedRun.events:type_name -> jurymast.v1.RunEvent
-	17, // 8: jurymast.record.v1.Cooldown.until:type_name -> google.protobuf.Timestamp
-	21, // 9: jurymast.record.v1.Cooldown.length:type_name -> google.protobuf.Duration
-	17, // 10: jurymast.record.v1.Cooldown.forget_time:type_name -> google.protobuf.Timestamp
-	17, // 11: jurymast.record.v1.SwitchSlot.expire_time:type_name -> google.protobuf.Timestamp
-	17, // 12: jurymast.record.v1.ScheduleState.next_time:type_name -> google.protobuf.Timestamp
-	17, // 13: jurymast.record.v1.ScheduleState.last_time:type_name -> google.protobuf.Timestamp
-	17, // 14: jurymast.record.v1.Request.expire_time:type_name -> google.protobuf.Timestamp
-	15, // 15: jurymast.record.v1.InForceReport.epochs:type_name -> jurymast.record.v1.InForceReport.EpochsEntry
-	17, // 16: jurymast.record.v1.InForceReport.report_time:type_name -> google.protobuf.Timestamp
-	17, // 17: jurymast.record.v1.InForceReport.valid_until:type_name -> google.protobuf.Timestamp
-	16, // 18: jurymast.record.v1.InForceReport.queues:type_name -> jurymast.record.v1.InForceReport.QueuesEntry
-	22, // 19: jurymast.record.v1.Delivery.owner:type_name -> jurymast.v1.Owner
-	23, // 20: jurymast.record.v1.InForceReport.QueuesEntry.value:type_name -> jurymast.v1.QueueStatus
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	19, // 0: jurymast.record.v1.Session.start_time:type_name -> google.protobuf.Timestamp
+	20, // 1: jurymast.record.v1.Votes.signals:type_name -> jurymast.v1.Signal
+	20, // 2: jurymast.record.v1.Report.signal:type_name -> jurymast.v1.Signal
+	19, // 3: jurymast.record.v1.Report.starts_at:type_name -> google.protobuf.Timestamp
+	19, // 4: jurymast.record.v1.Report.receive_time:type_name -> google.protobuf.Timestamp
+	21, // 5: jurymast.record.v1.RunEvents.events:type_name -> jurymast.v1.RunEvent
+	22, // 6: jurymast.record.v1.ArchivedRun.run:type_name -> jurymast.v1.Run
+	21, // 7: jurymast.record.v1.ArchivedRun.events:type_name -> jurymast.v1.RunEvent
+	19, // 8: jurymast.record.v1.Cooldown.until:type_name -> google.protobuf.Timestamp
+	23, // 9: jurymast.record.v1.Cooldown.length:type_name -> google.protobuf.Duration
+	19, // 10: jurymast.record.v1.Cooldown.forget_time:type_name -> google.protobuf.Timestamp
+	19, // 11: jurymast.record.v1.SwitchSlot.expire_time:type_name -> google.protobuf.Timestamp
+	19, // 12: jurymast.record.v1.ScheduleState.next_time:type_name -> google.protobuf.Timestamp
+	19, // 13: jurymast.record.v1.ScheduleState.last_time:type_name -> google.protobuf.Timestamp
+	19, // 14: jurymast.record.v1.Request.expire_time:type_name -> google.protobuf.Timestamp
+	17, // 15: jurymast.record.v1.InForceReport.epochs:type_name -> jurymast.record.v1.InForceReport.EpochsEntry
+	19, // 16: jurymast.record.v1.InForceReport.report_time:type_name -> google.protobuf.Timestamp
+	19, // 17: jurymast.record.v1.InForceReport.valid_until:type_name -> google.protobuf.Timestamp
+	18, // 18: jurymast.record.v1.InForceReport.queues:type_name -> jurymast.record.v1.InForceReport.QueuesEntry
+	19, // 19: jurymast.record.v1.RestoreEpoch.confirm_time:type_name -> google.protobuf.Timestamp
+	19, // 20: jurymast.record.v1.ObserveOnly.since:type_name -> google.protobuf.Timestamp
+	19, // 21: jurymast.record.v1.ObserveOnly.backup_time:type_name -> google.protobuf.Timestamp
+	19, // 22: jurymast.record.v1.Backup.begin_time:type_name -> google.protobuf.Timestamp
+	19, // 23: jurymast.record.v1.Backup.success_time:type_name -> google.protobuf.Timestamp
+	24, // 24: jurymast.record.v1.Delivery.owner:type_name -> jurymast.v1.Owner
+	25, // 25: jurymast.record.v1.InForceReport.QueuesEntry.value:type_name -> jurymast.v1.QueueStatus
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_jurymast_record_v1_record_proto_init() }
@@ -1169,7 +1436,7 @@ func file_jurymast_record_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jurymast_record_v1_record_proto_rawDesc), len(file_jurymast_record_v1_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
