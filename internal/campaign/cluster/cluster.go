@@ -98,7 +98,7 @@ func (c *Cluster) start(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Close kills what runs and closes every proxy. Logs and data stay in the directory.
+// Close kills what runs and closes every proxy. Logs and data stay in the directory. Safe to call twice.
 func (c *Cluster) Close() error {
 	var errs []error
 	for _, p := range c.processes() {
@@ -111,6 +111,7 @@ func (c *Cluster) Close() error {
 	for _, f := range slices.Backward(c.closers) {
 		errs = append(errs, f())
 	}
+	c.closers = nil
 	return errors.Join(errs...)
 }
 

@@ -62,7 +62,7 @@ func Install(ctx context.Context, conn *grpc.ClientConn, services int, sink stri
 	if _, err := catalog.Apply(ctx, &jv1.ApplyRequest{Resources: resources}); err != nil {
 		return fmt.Errorf("apply the catalog: %w", err)
 	}
-	return vouch(ctx, conn, names)
+	return Vouch(ctx, conn, names, []string{providerA, providerB})
 }
 
 func provider(name, url string) *jv1.Resource {
@@ -87,11 +87,11 @@ func runbook(name, target string, services []string, sink string) *jv1.Runbook {
 	}
 }
 
-// vouch says of every provider that it serves, and waits until that is believed.
-func vouch(ctx context.Context, conn *grpc.ClientConn, services []string) error {
+// Vouch gives an operator's word for every provider of every service, and waits until all are judged healthy.
+func Vouch(ctx context.Context, conn *grpc.ClientConn, services, providers []string) error {
 	detectors := jv1.NewDetectorServiceClient(conn)
 	for _, s := range services {
-		for _, p := range []string{providerA, providerB} {
+		for _, p := range providers {
 			if _, err := detectors.SetOperatorSignal(ctx, &jv1.SetOperatorSignalRequest{
 				Service: s, Provider: p, State: jv1.SignalState_SIGNAL_STATE_OK, Reason: "campaign", ValidFor: durationpb.New(240 * time.Hour),
 			}); err != nil {
@@ -112,12 +112,12 @@ func vouch(ctx context.Context, conn *grpc.ClientConn, services []string) error 
 				}
 			}
 		}
-		if healthy == 2*len(services) {
+		if healthy == len(providers)*len(services) {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("only %d of %d providers are judged healthy: %w", healthy, 2*len(services), ctx.Err())
+			return fmt.Errorf("only %d of %d providers are judged healthy: %w", healthy, len(providers)*len(services), ctx.Err())
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
