@@ -2,8 +2,10 @@ package retention
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
@@ -17,6 +19,8 @@ const (
 	// maxMoveOps and maxMoved bound one moving transaction.
 	maxMoveOps = 90
 	maxMoved   = 512 << 10
+	// maxReading is how many runs are read at once: about as many as fit one transaction.
+	maxReading = 16
 	// maxBatches bounds what is moved before other work has its turn.
 	maxBatches = 200
 )
@@ -62,11 +66,13 @@ func (r *Retention) moveAll(ctx context.Context, kind string, choose func(store.
 func (r *Retention) moveSome(ctx context.Context, kind string, moves []move) (n int, err error) {
 	var txn store.Txn
 	size := 0
-	for _, m := range moves {
-		ops, err := r.moving(ctx, m)
-		if err != nil {
-			return 0, err
-		}
+	moves = moves[:min(len(moves), maxReading)]
+	prepared, err := r.prepare(ctx, moves)
+	if err != nil {
+		return 0, err
+	}
+	for i, m := range moves {
+		ops := prepared[i]
 		for _, op := range ops {
 			size += len(op.Value)
 		}
@@ -85,6 +91,17 @@ func (r *Retention) moveSome(ctx context.Context, kind string, moves []move) (n 
 		r.metrics.archived.WithLabelValues(kind).Add(float64(n))
 	}
 	return n, r.o.Store.WaitRevision(ctx, res.Revision)
+}
+
+// prepare reads side by side what the moves need, for each read waits for the store.
+func (r *Retention) prepare(ctx context.Context, moves []move) ([][]store.Op, error) {
+	out, errs := make([][]store.Op, len(moves)), make([]error, len(moves))
+	var group sync.WaitGroup
+	for i, m := range moves {
+		group.Go(func() { out[i], errs[i] = r.moving(ctx, m) })
+	}
+	group.Wait()
+	return out, errors.Join(errs...)
 }
 
 // moving returns the writes that move a record. The events of a run change only with the run, which is compared.
