@@ -91,7 +91,7 @@ func historyOf(t *testing.T, s scenario) *history {
 		ctx, cancel := context.WithCancel(t.Context())
 		memory := store.NewMemory(store.MemoryOptions{})
 		kept := &recorder{Backend: memory, begin: time.Now(), sink: &sink{}}
-		r := newRig(ctx, t, kept)
+		r := newRig(ctx, t, kept, pace{})
 		r.sink.answer = sinkAnswer
 		kept.sink = r.sink
 		r.probes.set("b", 3)

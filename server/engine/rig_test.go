@@ -31,6 +31,16 @@ type rig struct {
 	first   *replica
 	sink    *sink
 	probes  *probes
+	pace    pace
+}
+
+// pace is how often things are done that only happen in case; zeros are the defaults. A simulated day would else be spent
+// on looking.
+type pace struct {
+	ttl      time.Duration // of sessions
+	sweep    time.Duration // of engine and mirror
+	probe    time.Duration // of the store by its mirror
+	bookmark time.Duration // of watches
 }
 
 // replica is one process: its own store, session and engine.
@@ -131,10 +141,16 @@ func (p *probes) set(provider string, n int) {
 // inBubble runs a test in virtual time on a rig with one replica.
 func inBubble(t *testing.T, f func(t *testing.T, r *rig)) {
 	t.Helper()
+	atPace(t, pace{}, f)
+}
+
+// atPace is [inBubble] with a pace of its own.
+func atPace(t *testing.T, p pace, f func(t *testing.T, r *rig)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		backend := store.NewMemory(store.MemoryOptions{})
-		r := newRig(ctx, t, backend)
+		backend := store.NewMemory(store.MemoryOptions{Bookmark: p.bookmark})
+		r := newRig(ctx, t, backend, p)
 		defer func() {
 			r.first.kill()
 			cancel()
@@ -146,8 +162,8 @@ func inBubble(t *testing.T, f func(t *testing.T, r *rig)) {
 	})
 }
 
-func newRig(ctx context.Context, t testing.TB, backend store.Backend) *rig {
-	r := &rig{t: t, backend: backend, ctx: ctx, sink: &sink{}, probes: &probes{count: map[string]int{}}}
+func newRig(ctx context.Context, t testing.TB, backend store.Backend, p pace) *rig {
+	r := &rig{t: t, backend: backend, ctx: ctx, pace: p, sink: &sink{}, probes: &probes{count: map[string]int{}}}
 	r.first = r.replica("one", backend)
 	return r
 }
@@ -156,13 +172,15 @@ func newRig(ctx context.Context, t testing.TB, backend store.Backend) *rig {
 func (r *rig) replica(name string, backend store.Backend) *replica {
 	r.t.Helper()
 	ctx, stop := context.WithCancel(r.ctx)
-	st := store.New(store.Options{Backend: backend})
+	st := store.New(store.Options{
+		Backend: backend, Probe: r.pace.probe, Stale: 5 * r.pace.probe, Sweep: r.pace.sweep, Bookmark: r.pace.bookmark,
+	})
 	if err := st.Start(ctx); err != nil {
 		r.t.Fatal(err)
 	}
-	keeper := store.NewKeeper(st, store.SessionOptions{Replica: name, Version: "test"})
+	keeper := store.NewKeeper(st, store.SessionOptions{Replica: name, Version: "test", TTL: r.pace.ttl})
 	e := engine.New(engine.Options{
-		Store: st, Sessions: keeper, Kinds: steps.New(steps.Options{Probes: r.probes, Client: &http.Client{Transport: r.sink}}),
+		Sweep: r.pace.sweep, Store: st, Sessions: keeper, Kinds: steps.New(steps.Options{Probes: r.probes, Client: &http.Client{Transport: r.sink}}),
 	})
 	p := &replica{store: st, keeper: keeper, engine: e, desk: continuity.NewDesk(st, time.Now), stop: stop}
 	p.done.Go(func() { _ = keeper.Run(ctx) })

@@ -291,8 +291,27 @@ func (s *storm) journal(run *jv1.Run) {
 	}
 }
 
-func weather(t *testing.T, seed uint64) {
-	inBubble(t, func(t *testing.T, r *rig) {
+// forecast says how a storm goes on: so many bursts of so many things that happen, and how long it is quiet at most
+// after each.
+type forecast struct {
+	bursts, events int
+	quiet          time.Duration
+	pace           pace
+}
+
+// weather is one storm without a pause.
+func weather(t *testing.T, seed uint64) { storming(t, seed, forecast{bursts: 1, events: 60}) }
+
+// aDay is a day with some storms in it. Leases and sweeps are long, or a day would be spent on renewing and looking.
+func aDay(t *testing.T, seed uint64) {
+	storming(t, seed, forecast{
+		bursts: 4, events: 12, quiet: 12 * time.Hour,
+		pace: pace{ttl: 2 * time.Minute, sweep: 15 * time.Minute, probe: time.Minute, bookmark: 5 * time.Minute},
+	})
+}
+
+func storming(t *testing.T, seed uint64, f forecast) {
+	atPace(t, f.pace, func(t *testing.T, r *rig) {
 		s := &storm{
 			rig: r, t: t, random: rand.New(rand.NewPCG(seed, 1)), seed: seed,
 			generations: map[string]int64{}, healthy: map[string]bool{"a": true, "b": true, "c": true},
@@ -320,9 +339,18 @@ func weather(t *testing.T, seed uint64) {
 		for range 3 {
 			s.spawn()
 		}
-		for range 60 {
-			s.happen()
-			time.Sleep(time.Duration(s.pick(15000)) * time.Millisecond)
+		begin := time.Now()
+		for range f.bursts {
+			for range f.events {
+				s.happen()
+				time.Sleep(time.Duration(s.pick(15000)) * time.Millisecond)
+			}
+			if f.quiet > 0 {
+				time.Sleep(time.Duration(s.pick(int(f.quiet/time.Second))) * time.Second)
+			}
+		}
+		if f.quiet > 0 {
+			time.Sleep(24*time.Hour - time.Since(begin))
 		}
 		s.settleAll()
 		synctest.Wait()
