@@ -77,14 +77,14 @@ func (c *runbookCheck) checkServices() {
 // checkOn looks at what starts the runbook, and at what only makes sense when something does.
 func (c *runbookCheck) checkOn() {
 	on := c.rb.GetOn()
-	if on == nil {
+	if on == nil && !c.scheduled() {
 		if c.rb.GetGuards() != nil {
 			c.warn("guards hold only automatic starts back, and nothing starts it: give on")
 		}
 		if level := c.rb.GetAutomation().GetDefault(); level == jv1.AutomationLevel_AUTOMATION_LEVEL_ACT {
 			c.warn("automation is about automatic starts, and nothing starts it: give on")
 		}
-	} else if !slices.Contains([]string{"active", "preferred", "any"}, on.GetProvider()) {
+	} else if on != nil && !slices.Contains([]string{"active", "preferred", "any"}, on.GetProvider()) {
 		c.provider("on.provider", on.GetProvider())
 	}
 	if rto := c.rb.GetObjective().GetRto(); rto != nil && rto.AsDuration() > c.timeout {
@@ -102,6 +102,16 @@ func (c *runbookCheck) checkCooldown() {
 	if most := g.GetCooldownMax(); most != nil && most.AsDuration() < d {
 		c.problem("guards.cooldown_max", "the longest cooldown, %s, is shorter than the first, %s", words(most.AsDuration()), words(d))
 	}
+}
+
+// scheduled tells whether a schedule starts the runbook.
+func (c *runbookCheck) scheduled() bool {
+	for _, s := range c.catalog.Schedules {
+		if s.GetRunbook() == c.rb.GetName() {
+			return true
+		}
+	}
+	return false
 }
 
 // provider checks that a name is a provider of every service the runbook may run for.
