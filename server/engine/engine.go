@@ -77,7 +77,10 @@ type Engine struct {
 	session   *store.Session
 	executors map[string]*executor // by run
 	creating  map[string]struct{}  // runs whose creating transaction is under way here
-	left      map[string]struct{}  // keys of records that were reported as left to a newer version
+	flights   map[flightKey]*flight
+	outside   sync.WaitGroup      // of the flights
+	base      context.Context     // of the engine: that of its calls
+	left      map[string]struct{} // keys of records that were reported as left to a newer version
 	services  map[string]chan struct{}
 	group     sync.WaitGroup
 	ctx       context.Context // of the present session; nil without one
@@ -96,7 +99,8 @@ func New(o Options) *Engine {
 	setDefault(&o.Sweep, 30*time.Second)
 	return &Engine{
 		o: o, log: o.Logger, metrics: newMetrics(o.Registerer), calls: make(chan struct{}, o.MaxCalls),
-		executors: map[string]*executor{}, creating: map[string]struct{}{}, left: map[string]struct{}{}, services: map[string]chan struct{}{},
+		executors: map[string]*executor{}, creating: map[string]struct{}{}, flights: map[flightKey]*flight{},
+		left: map[string]struct{}{}, services: map[string]chan struct{}{},
 	}
 }
 
@@ -108,8 +112,12 @@ func setDefault[T comparable](field *T, value T) {
 }
 
 // Run works until ctx ends. Each session of the replica is a life of its own: when it is lost everything under way is
-// stopped, and begins anew with what the store says.
+// stopped, and begins anew with what the store says; only outside calls go on.
 func (e *Engine) Run(ctx context.Context) error {
+	e.mu.Lock()
+	e.base = ctx
+	e.mu.Unlock()
+	defer e.outside.Wait()
 	for {
 		s, err := e.o.Sessions.Wait(ctx)
 		if err != nil {
@@ -134,7 +142,7 @@ func (e *Engine) live(ctx context.Context, s *store.Session) {
 	e.log.Debug("session begins", "session", s.Key)
 
 	e.spawn(func() { e.dispatch(ctx) })
-	e.spawn(func() { e.sweep(ctx) })
+	e.spawn(func() { e.sweep(ctx, s) })
 	select {
 	case <-ctx.Done():
 	case <-s.Done():

@@ -33,20 +33,9 @@ type executor struct {
 	rev     int64 // of the record as this executor wrote or read it last
 	tree    *runbooks.Tree
 	calls   map[string]*flight // under way, by step
-	results chan result
+	results chan *flight
+	told    []*flight       // whose results are in the turn that is being stored
 	paces   map[string]pace // how long steps may take, by step, as far as it was asked
-}
-
-// flight is an outside call that is under way.
-type flight struct {
-	stop    context.CancelFunc
-	stopped bool // because what its step is part of is over
-}
-
-// result is what became of an outside call.
-type result struct {
-	step string
-	ev   runs.Event
 }
 
 // create commits the transaction that creates the run of a turn and begins its executor. Until that is done nobody here
@@ -87,7 +76,7 @@ func (e *Engine) execute(ctx context.Context, s *store.Session, run *jv1.Run, re
 	}
 	x := &executor{
 		e: e, session: s, name: run.GetName(), service: run.GetService(), rev: rev,
-		wake: make(chan struct{}, 1), calls: map[string]*flight{}, results: make(chan result), paces: map[string]pace{},
+		wake: make(chan struct{}, 1), calls: map[string]*flight{}, results: make(chan *flight), paces: map[string]pace{},
 	}
 	e.executors[x.name] = x
 	e.group.Add(1)
@@ -102,8 +91,12 @@ func (e *Engine) execute(ctx context.Context, s *store.Session, run *jv1.Run, re
 		defer e.group.Done()
 		defer e.metrics.live.Dec()
 		ctx, cancel := context.WithCancel(ctx)
-		defer cancel() // of the calls under way, too: nobody takes their results any more
+		defer cancel()
+		if first == nil {
+			x.rejoin(ctx, run)
+		}
 		x.loop(ctx, first)
+		x.part(ctx)
 		e.mu.Lock()
 		if e.executors[x.name] == x {
 			delete(e.executors, x.name)
@@ -134,7 +127,8 @@ func (x *executor) loop(ctx context.Context, t *turn) {
 			if t == nil {
 				return
 			}
-			pending, breath = nil, minBreath
+			x.e.forget(x.told...)
+			x.told, pending, breath = nil, nil, minBreath
 		}
 		if t.then == thenEnd {
 			x.e.ended(t.run)
@@ -151,7 +145,7 @@ func (x *executor) loop(ctx context.Context, t *turn) {
 // carry begins the outside calls of a turn that is stored, and stops those that are over.
 func (x *executor) carry(ctx context.Context, t *turn) {
 	for _, c := range t.calls {
-		x.begin(ctx, c)
+		x.begin(ctx, t, c)
 	}
 	for _, step := range t.stops {
 		if f := x.calls[step]; f != nil {
@@ -159,25 +153,6 @@ func (x *executor) carry(ctx context.Context, t *turn) {
 			f.stop()
 		}
 	}
-}
-
-// begin makes an outside call in the background. Its result is taken unless the executor ends before.
-func (x *executor) begin(ctx context.Context, c call) {
-	calling, stop := context.WithCancel(ctx)
-	x.calls[c.step] = &flight{stop: stop}
-	x.e.spawn(func() {
-		defer stop()
-		select {
-		case x.e.calls <- struct{}{}:
-			defer func() { <-x.e.calls }()
-		case <-calling.Done():
-		}
-		ev := c.make(calling)
-		select {
-		case x.results <- result{step: c.step, ev: ev}:
-		case <-ctx.Done():
-		}
-	})
 }
 
 // await waits until there is a reason to take the next turn, and returns what happened meanwhile. Where every branch is in
@@ -197,11 +172,11 @@ func (x *executor) await(ctx context.Context, t *turn) []runs.Event {
 		select {
 		case <-ctx.Done():
 			return nil
-		case r := <-x.results:
+		case f := <-x.results:
 			if ctx.Err() != nil {
 				return nil
 			}
-			return x.landed(r)
+			return x.landed(f)
 		case <-timer:
 			return nil
 		case <-x.wake:
@@ -224,18 +199,19 @@ func (x *executor) onlyCalls(t *turn) bool {
 }
 
 // landed takes the result of a call, and of all others that have ended by now.
-func (x *executor) landed(r result) []runs.Event {
+func (x *executor) landed(f *flight) []runs.Event {
 	var out []runs.Event
 	for {
-		f := x.calls[r.step]
-		delete(x.calls, r.step)
-		r.ev.Time = x.e.o.Now()
+		delete(x.calls, f.step)
+		x.told = append(x.told, f)
+		ev := f.ev
+		ev.Time = x.e.o.Now()
 		if f.stopped {
-			r.ev = overcome(r.ev)
+			ev = overcome(ev)
 		}
-		out = append(out, r.ev)
+		out = append(out, ev)
 		select {
-		case r = <-x.results:
+		case f = <-x.results:
 		default:
 			return out
 		}
