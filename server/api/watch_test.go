@@ -326,3 +326,33 @@ func TestInForceLapsesAreNotMistakenForChanges(t *testing.T) {
 		t.Errorf("%v, %v", got, err)
 	}
 }
+
+// TestWatchDoesNotTellFollowersOfEachOther reports an epoch: who only follows the route hears nothing, neither then nor
+// with the next change.
+func TestWatchDoesNotTellFollowersOfEachOther(t *testing.T) {
+	r := start(t, options{})
+	r.world()
+	f := r.watchContinuity(&jv1.WatchContinuityRequest{})
+	f.wants("PUT chat alpha", "BOOKMARK  ")
+	asks := r.watchContinuity(&jv1.WatchContinuityRequest{InForce: true})
+	asks.wants("PUT chat alpha", "BOOKMARK  ")
+	if _, err := r.continuity().ReportInForce(t.Context(), &jv1.ReportInForceRequest{
+		Subscriber: "app", Epochs: map[string]int64{"chat": 1}, Queues: map[string]*jv1.QueueStatus{"chat": {Queued: 7}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var m *jv1.WatchContinuityResponse
+	for m = asks.next(); m.GetEvent() != jv1.WatchEvent_WATCH_EVENT_PUT; m = asks.next() {
+	}
+	if in := m.GetState().GetInForce(); len(in) != 1 || in[0].GetQueue().GetQueued() != 7 || in[0].GetRestoreEpoch() != m.GetState().GetRestoreEpoch() {
+		t.Errorf("in force %v of %v", in, m.GetState().GetRestoreEpoch())
+	}
+	if _, err := r.continuity().SetQueueing(t.Context(), &jv1.SetQueueingRequest{Service: "chat", On: true, Reason: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	for m = f.next(); m.GetEvent() != jv1.WatchEvent_WATCH_EVENT_PUT; m = f.next() {
+	}
+	if !m.GetState().GetQueueing() || len(m.GetState().GetInForce()) != 0 {
+		t.Errorf("the first that a follower hears is %v", m)
+	}
+}

@@ -324,6 +324,8 @@ func TestPhaseIsDerivedFromTheFacts(t *testing.T) {
 	queueing.Queueing = true
 	canary := on("b")
 	canary.Weights = map[string]int32{"a": 5}
+	drained := on("a")
+	drained.Queueing, drained.Drain = true, &jv1.Drain{StartRate: "1/s"}
 	for name, tc := range map[string]struct {
 		state  *jv1.ContinuityState
 		health jv1.HealthState
@@ -336,6 +338,7 @@ func TestPhaseIsDerivedFromTheFacts(t *testing.T) {
 		"another serves and fails":   {on("b"), failing, jv1.Phase_PHASE_FAILED_OVER},
 		"queueing outweighs":         {queueing, healthy, jv1.Phase_PHASE_QUEUEING},
 		"a canary of the preferred":  {canary, healthy, jv1.Phase_PHASE_FAILING_BACK},
+		"what is queued is sent":     {drained, healthy, jv1.Phase_PHASE_FAILING_BACK},
 		"nothing is known of it yet": {nil, healthy, jv1.Phase_PHASE_UNSPECIFIED},
 	} {
 		if got := continuity.PhaseOf(svc, tc.state, &jv1.Health{State: tc.health}); got != tc.want {

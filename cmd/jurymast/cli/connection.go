@@ -167,6 +167,7 @@ type api struct {
 	jv1.ContinuityServiceClient
 	jv1.DetectorServiceClient
 	jv1.AdminServiceClient
+	jv1.IncidentServiceClient
 }
 
 func (a *App) api() (*api, error) {
@@ -177,6 +178,7 @@ func (a *App) api() (*api, error) {
 	return &api{
 		jv1.NewCatalogServiceClient(conn), jv1.NewRunbookServiceClient(conn), jv1.NewRunServiceClient(conn),
 		jv1.NewContinuityServiceClient(conn), jv1.NewDetectorServiceClient(conn), jv1.NewAdminServiceClient(conn),
+		jv1.NewIncidentServiceClient(conn),
 	}, nil
 }
 

@@ -20,6 +20,7 @@ func (a *App) describeCommand() *cobra.Command {
 		Example: examples(
 			"jurymast describe service chat", "route, health, who has it in force, runbooks, the last runs",
 			"jurymast describe run 7f3k2m", "why it started, and its steps",
+			"jurymast describe incident 4kd0q2", "what people were told, and when they hear more",
 		),
 		GroupID:           GroupLook,
 		ValidArgsFunction: a.completeKindNames,
@@ -37,10 +38,12 @@ func (a *App) describeCommand() *cobra.Command {
 				return a.describeRun(ctx, names[0])
 			case "trigger", "triggers":
 				return a.describeTrigger(ctx, names[0])
+			case "incident", "incidents":
+				return a.describeIncident(ctx, names[0])
 			}
 			k, ok := kindOf(kind)
 			if !ok {
-				return usage("there is no kind %q; there are %s, trigger and run", kind, strings.Join(kindNames(), ", "))
+				return usage("there is no kind %q; there are %s, incident, trigger and run", kind, strings.Join(kindNames(), ", "))
 			}
 			return a.describeResource(ctx, k, names[0])
 		},
@@ -161,6 +164,7 @@ func (d *description) service(ctx context.Context, s *jv1.Service) error {
 		{"Before", st.GetPreviousProvider()},
 		{"Epoch", fmt.Sprint(st.GetEpoch())},
 		{"Queueing", onOff(st.GetQueueing())},
+		{"Drain", drainText(d.App, st.GetDrain())},
 		{"Failing when", failingRule(s)},
 		{"Needs", strings.Join(s.GetNeeds(), ", ")},
 	}
@@ -179,7 +183,13 @@ func (d *description) service(ctx context.Context, s *jv1.Service) error {
 	var inForce []string
 	for _, f := range st.GetInForce() {
 		line := fmt.Sprintf("%s  epoch %d, %s", f.GetSubscriber(), f.GetEpoch(), d.moment(f.GetReportTime()))
-		if f.GetEpoch() < st.GetEpoch() {
+		if q := f.GetQueue(); q != nil {
+			line += fmt.Sprintf(", %d queued, %d being sent, %d parked", q.GetQueued(), q.GetSending(), q.GetParked())
+		}
+		switch why := foreign(st, f); {
+		case why != "":
+			line += d.paint.as(tintDoubt, "  NOT IN FORCE: "+why)
+		case f.GetEpoch() < st.GetEpoch():
 			line += d.paint.as(tintDoubt, "  BEHIND")
 		}
 		inForce = append(inForce, line)
@@ -197,6 +207,13 @@ func (d *description) service(ctx context.Context, s *jv1.Service) error {
 	}
 	d.section("Held back", held)
 	return nil
+}
+
+func drainText(a *App, d *jv1.Drain) string {
+	if d == nil {
+		return ""
+	}
+	return fmt.Sprintf("from %s on, since %s, for run %s", d.GetStartRate(), a.moment(d.GetSince()), dash(d.GetRun()))
 }
 
 func (d *description) healthLines(providers []string, health []*jv1.Health) []string {

@@ -131,6 +131,9 @@ func stepResult(s *jv1.StepRun) string {
 // stepOutput shows what a step gave. Of a switch it is what it switched; when that was is told beside it.
 func stepOutput(s *jv1.StepRun) string {
 	out := s.GetOutput()
+	if s.GetKind() == "drain_queue" && out["queued"] != "" {
+		return drainOutput(out)
+	}
 	from, to := out["from"], out["to"]
 	switch {
 	case s.GetKind() != "switch_provider" || to == "":
@@ -140,6 +143,30 @@ func stepOutput(s *jv1.StepRun) string {
 	default:
 		return from + " -> " + to
 	}
+}
+
+// drainOutput says how far a drain is.
+func drainOutput(out map[string]string) string {
+	text := out["queued"] + " left"
+	if out["queued"] != "0" {
+		text += ", " + out["rate"]
+	}
+	if eta := out["eta"]; eta != "" {
+		text += ", done in " + eta
+		if _, err := time.ParseDuration(eta); err != nil {
+			text = strings.TrimSuffix(text, "done in "+eta) + eta
+		}
+	}
+	if parked := out["parked"]; parked != "" && parked != "0" {
+		text += ", " + parked + " parked for a human"
+	}
+	if late := out["not_in_force"]; late != "" {
+		text += ", not in force at " + late
+	}
+	if silent := out["silent"]; silent != "" {
+		text += ", not heard of " + silent
+	}
+	return text
 }
 
 // describeTrigger finds a trigger by its id, or by a unique beginning or end of it.

@@ -25,3 +25,15 @@ func TestStepResult(t *testing.T) {
 		}
 	}
 }
+
+func TestDrainOutput(t *testing.T) {
+	for want, out := range map[string]map[string]string{
+		"38 left, 4/s, done in 10s, 3 parked for a human":  {"queued": "38", "rate": "4/s", "eta": "10s", "parked": "3", "as_of": "x", "epoch": "2"},
+		"38 left, 0/s, no basis yet, not in force at gw-2": {"queued": "38", "rate": "0/s", "eta": "no basis yet", "parked": "0", "not_in_force": "gw-2"},
+		"0 left, not heard of gw-1 (5)":                    {"queued": "0", "rate": "0/s", "parked": "0", "silent": "gw-1 (5)"},
+	} {
+		if got := stepOutput(&jv1.StepRun{Kind: "drain_queue", Output: out}); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

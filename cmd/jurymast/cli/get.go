@@ -18,11 +18,12 @@ func (a *App) getCommand() *cobra.Command {
 		Use:   "get KIND[/NAME] [NAME...]",
 		Short: "Show what is declared: providers, services, detectors, channels, runbooks, schedules, triggers, all",
 		Long: "Show what is declared. KIND is provider, service, detector, channel, runbook, schedule, maintenance or settings, or\n" +
-			"`all` of them; beside these `triggers` and `runs` are listed, too. `-o yaml` prints files that `jurymast apply` takes.",
+			"`all` of them; beside these `triggers`, `runs` and `incidents` are listed, too. `-o yaml` prints files that `jurymast apply` takes.",
 		Example: examples(
 			"jurymast get services", "all services",
 			"jurymast get runbook ai-provider-outage -o yaml", "one runbook as a file",
 			"jurymast get schedules", "when what starts next",
+			"jurymast get incidents", "what people are told about, newest first",
 			"jurymast get all -o yaml > backup.yaml", "everything, to be applied elsewhere",
 			"jurymast get runbook/fail-back --version 3 -o yaml", "an older version",
 		),
@@ -47,10 +48,18 @@ func (a *App) getCommand() *cobra.Command {
 				return a.showRuns(runs)
 			case "trigger", "triggers":
 				return a.getTriggers(cmd.Context(), names)
+			case "incident", "incidents":
+				if len(names) == 1 {
+					return a.describeIncident(cmd.Context(), names[0])
+				}
+				if len(names) > 1 {
+					return usage("want one NAME of an incident, or none for all")
+				}
+				return a.getIncidents(cmd.Context())
 			}
 			k, ok := kindOf(kind)
 			if !ok {
-				return usage("there is no kind %q; there are %s, triggers, runs and all", kind, strings.Join(kindNames(), ", "))
+				return usage("there is no kind %q; there are %s, triggers, runs, incidents and all", kind, strings.Join(kindNames(), ", "))
 			}
 			if revision != 0 {
 				return a.getRunbookVersion(cmd.Context(), k, names, revision)
@@ -65,7 +74,7 @@ func (a *App) getCommand() *cobra.Command {
 // kindAndNames reads `KIND [NAME...]` or `KIND/NAME...`, all of one kind.
 func kindAndNames(args []string) (kind string, names []string, err error) {
 	if len(args) == 0 {
-		return "", nil, usage("KIND is missing; there are %s, triggers, runs and all", strings.Join(kindNames(), ", "))
+		return "", nil, usage("KIND is missing; there are %s, triggers, runs, incidents and all", strings.Join(kindNames(), ", "))
 	}
 	kind, name, slash := strings.Cut(args[0], "/")
 	if !slash {
@@ -242,7 +251,7 @@ func cause(t *jv1.Trigger) string {
 // completeKindNames completes a kind, then the names of its resources.
 func (a *App) completeKindNames(cmd *cobra.Command, args []string, part string) ([]string, cobra.ShellCompDirective) {
 	if len(args) == 0 {
-		return append(kindNames(), "triggers", "runs", "all"), cobra.ShellCompDirectiveNoFileComp
+		return append(kindNames(), "triggers", "runs", "incidents", "all"), cobra.ShellCompDirectiveNoFileComp
 	}
 	k, ok := kindOf(args[0])
 	if !ok {

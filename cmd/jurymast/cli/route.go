@@ -115,7 +115,7 @@ func (a *App) waitInForce(ctx context.Context, st *jv1.ContinuityState, wait wai
 		switch {
 		case err == nil:
 			last = res.GetState()
-			if behind := behindEpoch(last, st.GetEpoch()); len(behind) == 0 {
+			if len(lagging(last, st.GetEpoch())) == 0 {
 				return last, nil
 			}
 		case ctx.Err() == nil && !passing(err):
@@ -124,23 +124,13 @@ func (a *App) waitInForce(ctx context.Context, st *jv1.ContinuityState, wait wai
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			err := fmt.Errorf("it is switched and stored, but not in force yet at %s", strings.Join(behindEpoch(last, st.GetEpoch()), ", "))
+			err := fmt.Errorf("it is switched and stored, but not in force yet at %s", strings.Join(subscribers(lagging(last, st.GetEpoch())), ", "))
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				return nil, Exit(ExitUnavailable, err)
 			}
 			return nil, err
 		}
 	}
-}
-
-func behindEpoch(st *jv1.ContinuityState, epoch int64) []string {
-	var out []string
-	for _, f := range st.GetInForce() {
-		if f.GetEpoch() < epoch {
-			out = append(out, f.GetSubscriber())
-		}
-	}
-	return out
 }
 
 func (a *App) undoCommand() *cobra.Command {

@@ -15,6 +15,7 @@ func (a *App) renderStatus(p *picture) string {
 	s := &statusScreen{App: a, picture: p}
 	s.caveats()
 	s.waiting()
+	s.openIncidents()
 	s.services()
 	s.acting()
 	s.heldBack()
@@ -109,10 +110,11 @@ func (s *statusScreen) services() {
 		if st.GetBreakGlass() {
 			s.fold(indent, "break-glass: machines leave it alone until "+liftGlass(st.GetService()))
 		}
-		if behind := notInForce(st); len(behind) > 0 {
-			for _, l := range wrap(behind, screen-len(indent)-len("not in force yet at ")) {
-				s.line("%s%s", indent, s.paint.as(tintDoubt, "not in force yet at "+l))
-			}
+		if q := queueText(st); q != "" {
+			s.fold(indent, q)
+		}
+		for _, l := range inForceLines(st, screen-len(indent)) {
+			s.line("%s%s", indent, s.paint.as(tintDoubt, l))
 		}
 	}
 }
@@ -140,25 +142,6 @@ func (s *statusScreen) route(st *jv1.ContinuityState) string {
 // liftGlass says what ends a break-glass.
 func liftGlass(service string) string {
 	return "`jurymast ack " + service + "`, an undo, or a switch through the guards"
-}
-
-// inForce is at how many of those who follow a service its epoch is in force.
-func inForce(st *jv1.ContinuityState) string {
-	if len(st.GetInForce()) == 0 {
-		return "at nobody known"
-	}
-	return fmt.Sprintf("%d/%d", len(st.GetInForce())-len(notInForce(st)), len(st.GetInForce()))
-}
-
-// notInForce names who still has an older epoch.
-func notInForce(st *jv1.ContinuityState) []string {
-	var out []string
-	for _, f := range st.GetInForce() {
-		if f.GetEpoch() < st.GetEpoch() {
-			out = append(out, f.GetSubscriber())
-		}
-	}
-	return out
 }
 
 // providers shows the health of a service's providers in the order of preference.

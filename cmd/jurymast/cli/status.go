@@ -25,6 +25,7 @@ type picture struct {
 	triggers      []*jv1.Trigger
 	automation    []*jv1.Automation
 	notifications []*jv1.Notification
+	incidents     []*jv1.Incident
 	schedules     []*jv1.Schedule // that are not paused, the next one first
 }
 
@@ -36,7 +37,8 @@ func (a *App) statusCommand() *cobra.Command {
 		Short: "One screen: what is broken, what was done, what waits for you",
 		Long: "One screen: for each service the phase, the route and since when, the health of its providers, who has the\n" +
 			"route in force, and whether requests are queued; then the runs that wait for a human, with the command that\n" +
-			"answers, what is held back, what a schedule starts next, and whether the machines are stopped.",
+			"answers, the open incidents with the time of their next update, what is held back, what a schedule starts next,\n" +
+			"and whether the machines are stopped.",
 		Example: examples(
 			"jurymast status", "everything",
 			"jurymast status chat", "one service",
@@ -159,6 +161,9 @@ func (a *App) lookAround(ctx context.Context) (p *picture, problems []error, err
 	automation, err := api.GetAutomation(ctx, &jv1.GetAutomationRequest{})
 	note("automation", err)
 	p.automation = automation.GetAutomation()
+	incidents, err := api.ListIncidents(ctx, &jv1.ListIncidentsRequest{Open: true, PageSize: maxPage})
+	note("incidents", err)
+	p.incidents = incidents.GetIncidents()
 	notifications, err := api.ListNotifications(ctx, &jv1.ListNotificationsRequest{PageSize: 100})
 	note("notifications", err)
 	for _, n := range notifications.GetNotifications() {
@@ -207,6 +212,9 @@ func (p *picture) only(services []string) error {
 	p.notifications = keep(p.notifications, func(n *jv1.Notification) bool { return wanted[n.GetService()] })
 	// One that names no service is for the only one of its runbook, which isn't known here.
 	p.schedules = keep(p.schedules, func(s *jv1.Schedule) bool { return s.GetService() == "" || wanted[s.GetService()] })
+	p.incidents = keep(p.incidents, func(i *jv1.Incident) bool {
+		return slices.ContainsFunc(i.GetServices(), func(s string) bool { return wanted[s] })
+	})
 	for _, s := range p.states {
 		delete(wanted, s.GetService())
 	}
@@ -237,6 +245,7 @@ func (p *picture) json() ([]byte, error) {
 		{name: "runs", many: messages(p.runs)},
 		{name: "triggers", many: messages(p.triggers)},
 		{name: "automation", many: messages(p.automation)},
+		{name: "incidents", many: messages(p.incidents)},
 		{name: "undelivered_notifications", many: messages(p.notifications)},
 		{name: "schedules", many: messages(p.schedules)},
 	}

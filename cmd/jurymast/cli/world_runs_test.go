@@ -260,3 +260,15 @@ func (w *world) ListNotifications(_ context.Context, req *jv1.ListNotificationsR
 	}
 	return res, nil
 }
+
+func (w *world) ListIncidents(_ context.Context, req *jv1.ListIncidentsRequest) (*jv1.ListIncidentsResponse, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	res := &jv1.ListIncidentsResponse{}
+	for _, i := range w.incidents {
+		if !req.GetOpen() || i.GetResolveTime() == nil {
+			res.Incidents = append(res.Incidents, i)
+		}
+	}
+	return res, nil
+}

@@ -35,6 +35,7 @@ type world struct {
 	jv1.UnimplementedContinuityServiceServer
 	jv1.UnimplementedDetectorServiceServer
 	jv1.UnimplementedAdminServiceServer
+	jv1.UnimplementedIncidentServiceServer
 
 	address string
 	grpc    *grpc.Server
@@ -52,6 +53,7 @@ type world struct {
 	triggers      []*jv1.Trigger
 	automation    []*jv1.Automation
 	notifications []*jv1.Notification
+	incidents     []*jv1.Incident
 	audit         []*jv1.AuditEvent
 	whyNot        []*jv1.WhyNotEntry
 	info          *jv1.Info
@@ -86,6 +88,7 @@ func (w *world) start() error {
 	jv1.RegisterContinuityServiceServer(w.grpc, w)
 	jv1.RegisterDetectorServiceServer(w.grpc, w)
 	jv1.RegisterAdminServiceServer(w.grpc, w)
+	jv1.RegisterIncidentServiceServer(w.grpc, w)
 	g := w.grpc
 	go func() { _ = g.Serve(l) }()
 	return nil
@@ -210,6 +213,8 @@ func (w *world) loadOne(key string, raw json.RawMessage) error {
 		return assign(&w.automation, raw)
 	case "notifications":
 		return assign(&w.notifications, raw)
+	case "incidents":
+		return assign(&w.incidents, raw)
 	case "audit":
 		return assign(&w.audit, raw)
 	case "why_not":
