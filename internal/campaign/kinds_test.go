@@ -230,8 +230,7 @@ func (f *field) clientLink(fault netfault.Fault) error {
 func (f *field) storeLink(fault netfault.Fault) error {
 	r := f.c.Replicas[f.victim]
 	for _, p := range r.Etcd {
-		p.Set(fault)
-		defer p.Lift()
+		p.Set(fault) // until everything is healed
 	}
 	if fault.Kind == netfault.Slow || fault.Kind == netfault.Trickle || fault.Kind == netfault.Cut {
 		time.Sleep(3 * time.Second)

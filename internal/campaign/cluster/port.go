@@ -42,7 +42,7 @@ func ownerOf(addr net.Addr, pids []int) int {
 		return -1
 	}
 	for i, pid := range pids {
-		dir := filepath.Join("/proc", strconv.Itoa(pid), "fd")
+		dir := fmt.Sprintf("/proc/%d/fd", pid)
 		entries, err := os.ReadDir(dir)
 		if err != nil || pid == 0 {
 			continue

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -40,7 +41,7 @@ func (p *Process) begin(out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
-	cmd := exec.Command(p.path, p.args...)
+	cmd := exec.CommandContext(context.Background(), p.path, p.args...) // it ends when the campaign says so
 	cmd.Stdout, cmd.Stderr = file, file
 	if out != nil {
 		cmd.Stdout = io.MultiWriter(file, out)

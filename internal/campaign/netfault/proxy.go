@@ -1,6 +1,7 @@
 package netfault
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -156,7 +157,9 @@ func (p *Proxy) serve(client net.Conn) {
 		l.end(f)
 		return
 	}
-	back, err := net.DialTimeout("tcp", target, dialTime)
+	ctx, cancel := context.WithTimeout(context.Background(), dialTime)
+	back, err := new(net.Dialer).DialContext(ctx, "tcp", target)
+	cancel()
 	if err != nil {
 		l.end(Fault{})
 		return

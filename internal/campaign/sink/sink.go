@@ -10,12 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 )
 
 // Manner is how the sink answers.
@@ -80,7 +81,7 @@ func Start(config *tls.Config) (*Sink, error) {
 	if config != nil {
 		l, s.scheme = tls.NewListener(l, config), "https"
 	}
-	s.server = &http.Server{Handler: s, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
+	s.server = &http.Server{Handler: s, ReadHeaderTimeout: time.Minute, ErrorLog: hclog.NewNullLogger().StandardLogger(nil)}
 	go func() { _ = s.server.Serve(l) }()
 	return s, nil
 }
