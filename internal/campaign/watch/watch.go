@@ -159,8 +159,9 @@ func (x *watcher) take(m message) {
 		if m.order < x.known[m.name] {
 			wrong("%s goes back from %d to %d", m.name, x.known[m.name], m.order)
 		}
-		if at := revisionOf(m.cursor); m.cursor != "" && m.cursor != x.cursor && m.revision > at {
-			wrong("%s has revision %d and its cursor says %s", m.name, m.revision, m.cursor)
+		// A message may be ahead of its cursor, as the first of several of one revision is; never behind the last one.
+		if at := revisionOf(x.cursor); x.fresh == nil && m.revision > 0 && m.revision <= at {
+			wrong("%s has revision %d, and the cursor %s said that all up to it was sent", m.name, m.revision, x.cursor)
 		}
 		x.known[m.name] = m.order
 		if x.fresh != nil {
