@@ -44,9 +44,8 @@ func receivers() map[string]receiver {
 		"receiver-garbage":    {manner: sink.Garbage, again: stepFailed, againShown: 1, once: stepFailed, onceShown: 1},
 		"receiver-redirect":   {manner: sink.Astray, again: stepFailed, againShown: 1, once: stepFailed, onceShown: 1},
 		"receiver-reset":      {manner: sink.Reset, again: stepFailed, againShown: 2, once: stepUnknown, onceShown: 1},
-		// Nothing is known to tell a failed handshake from an answer that got lost, so a human is asked.
-		"receiver-tls":     {open: openUnsigned, again: stepFailed, once: stepUnknown},
-		"receiver-refused": {open: openClosed, again: stepFailed, once: stepFailed},
+		"receiver-tls":        {open: openUnsigned, again: stepFailed, once: stepFailed},
+		"receiver-refused":    {open: openClosed, again: stepFailed, once: stepFailed},
 	}
 }
 
