@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc"
@@ -62,17 +63,25 @@ func (s *detectorService) ListTriggers(ctx context.Context, req *jv1.ListTrigger
 	if err != nil {
 		return nil, err
 	}
+	pending := req.GetPending() || req.GetBlocked()
 	keep := func(t *jv1.Trigger) bool {
 		return (req.GetService() == "" || t.GetService() == req.GetService()) &&
-			(!req.GetPending() || t.GetState() == jv1.TriggerState_TRIGGER_STATE_PENDING)
+			(!pending || t.GetState() == jv1.TriggerState_TRIGGER_STATE_PENDING) && (!req.GetBlocked() || blocked(t))
 	}
 	var l listed[*jv1.Trigger]
-	if req.GetPending() {
+	if pending {
 		s.store.Read(func(v store.View) { l = descending(v, store.Triggers, p, keep) })
 	} else if l, err = listEnded(ctx, s.common, family[*jv1.Trigger]{store.Triggers, store.ArchivedTriggers, archive.Triggers}, p, keep); err != nil {
 		return nil, err
 	}
 	return &jv1.ListTriggersResponse{Triggers: shownAll(l.records), NextPageToken: l.next}, nil
+}
+
+// blocked tells whether a guard holds one of a trigger's runbooks back.
+func blocked(t *jv1.Trigger) bool {
+	return slices.ContainsFunc(t.GetOutcomes(), func(o *jv1.TriggerOutcome) bool {
+		return o.GetState() == jv1.OutcomeState_OUTCOME_STATE_BLOCKED
+	})
 }
 
 // healthPrefix is where the health of one service stands, or that of all.

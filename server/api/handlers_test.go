@@ -232,6 +232,17 @@ func TestContinuityCommands(t *testing.T) {
 	if out, err := r.detectors().ListTriggers(ctx, &jv1.ListTriggersRequest{Pending: true, Service: "chat"}); err != nil || len(out.GetTriggers()) != 1 {
 		t.Errorf("%v, %v", out, err)
 	}
+	if out, err := r.detectors().ListTriggers(ctx, &jv1.ListTriggersRequest{Blocked: true}); err != nil || len(out.GetTriggers()) != 0 {
+		t.Errorf("triggers that are held back: %v, %v", out, err)
+	}
+	held := &jv1.Trigger{Name: "g-3", Service: "chat", State: jv1.TriggerState_TRIGGER_STATE_PENDING, Outcomes: []*jv1.TriggerOutcome{
+		{Runbook: "outage", State: jv1.OutcomeState_OUTCOME_STATE_BLOCKED, Guard: "cooldown"},
+	}}
+	r.put(store.Put(store.TriggerKey("g-3"), held))
+	if out, err := r.detectors().ListTriggers(ctx, &jv1.ListTriggersRequest{Blocked: true}); err != nil || len(out.GetTriggers()) != 1 || out.GetTriggers()[0].GetName() != "g-3" {
+		t.Errorf("triggers that are held back: %v, %v", out, err)
+	}
+	r.put(store.Delete(store.TriggerKey("g-3")))
 	if out, err := r.detectors().ListTriggers(ctx, &jv1.ListTriggersRequest{}); err != nil || len(out.GetTriggers()) != 2 || out.GetTriggers()[0].GetName() != "g-2" {
 		t.Errorf("%v, %v", out, err)
 	}

@@ -38,7 +38,7 @@ func (e *Engine) Plan(_ context.Context, req *jv1.PlanRunbookRequest) (*jv1.Plan
 		out = runbooks.Outline(rb)
 		out.Service = service
 		if r := e.wouldStart(v, service, rb, e.o.Now()); r != nil {
-			out.Guard, out.Detail = string(r.Guard), r.Detail
+			out.Guard, out.Detail = string(r.Guard), explained(r.Guard, r.Detail, service)
 			return
 		}
 		out.WouldStart = true
@@ -72,7 +72,7 @@ func (e *Engine) wouldStart(v store.View, service string, rb *jv1.Runbook, now t
 		return verdict.refusal
 	}
 	if level := (&start{desk: desk, plan: s.plan}).level(); level != jv1.AutomationLevel_AUTOMATION_LEVEL_ACT {
-		return continuity.Refuse("automation_level", "its automation level is %s: it would ask a human first, or only observe", levelWord(level))
+		return continuity.Refuse(levelGuard, "its automation level is %s: it would ask a human first, or only observe", levelWord(level))
 	}
 	return nil
 }

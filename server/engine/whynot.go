@@ -52,7 +52,7 @@ func (e *Engine) whyNot(v store.View, desk *continuity.Workspace, rb *jv1.Runboo
 		o := outcomeOf(t, rb.GetName())
 		switch r := matches(desk, rb, t); {
 		case o.GetState() == jv1.OutcomeState_OUTCOME_STATE_BLOCKED:
-			entry(t, continuity.Guard(o.GetGuard()), o.GetDetail()+". "+mend(continuity.Guard(o.GetGuard()), desk.Name()), o.GetTime())
+			entry(t, continuity.Guard(o.GetGuard()), explained(continuity.Guard(o.GetGuard()), o.GetDetail(), desk.Name()), o.GetTime())
 		case r != nil && r.Guard != continuity.NoRunbook:
 			entry(t, r.Guard, r.Detail, t.GetCreateTime())
 		}
@@ -127,25 +127,5 @@ func onWord(h jv1.OnHealth) string {
 		return "blocked"
 	default:
 		return "failing"
-	}
-}
-
-// mend says what would change a guard.
-func mend(g continuity.Guard, service string) string {
-	switch g {
-	case continuity.AutomationOff:
-		return "`jurymast automation on` lets machines act again"
-	case continuity.BreakGlass:
-		return "`jurymast ack " + service + "` lets machines switch it again; so does `jurymast undo`, or a switch without --break-glass"
-	case continuity.Maintenance:
-		return "it is evaluated again when the window closes; what a human starts or switches isn't held back"
-	case continuity.Cooldown:
-		return "`jurymast ack " + service + "` clears it"
-	case continuity.SwitchLimit:
-		return "it is evaluated again when the first of them is past the window; a switch by hand isn't held back, and `switch_limit` in the settings says how many there may be"
-	case continuity.LiveRun:
-		return "it is evaluated again when that run ends or waits for a human"
-	default:
-		return "it is evaluated again when the facts change"
 	}
 }

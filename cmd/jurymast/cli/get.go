@@ -14,6 +14,7 @@ import (
 
 func (a *App) getCommand() *cobra.Command {
 	var revision int64
+	var blocked bool
 	cmd := &cobra.Command{
 		Use:   "get KIND[/NAME] [NAME...]",
 		Short: "Show what is declared: providers, services, detectors, channels, runbooks, schedules, triggers, all",
@@ -22,6 +23,7 @@ func (a *App) getCommand() *cobra.Command {
 		Example: examples(
 			"jurymast get services", "all services",
 			"jurymast get runbook ai-provider-outage -o yaml", "one runbook as a file",
+			"jurymast get triggers --blocked", "what guards hold back, and why",
 			"jurymast get schedules", "when what starts next",
 			"jurymast get incidents", "what people are told about, newest first",
 			"jurymast get all -o yaml > backup.yaml", "everything, to be applied elsewhere",
@@ -33,6 +35,9 @@ func (a *App) getCommand() *cobra.Command {
 			kind, names, err := kindAndNames(args)
 			if err != nil {
 				return err
+			}
+			if blocked && kind != "trigger" && kind != "triggers" {
+				return usage("--blocked is for triggers")
 			}
 			switch kind {
 			case "all":
@@ -47,6 +52,9 @@ func (a *App) getCommand() *cobra.Command {
 				}
 				return a.showRuns(runs)
 			case "trigger", "triggers":
+				if blocked {
+					return a.getBlocked(cmd.Context(), names)
+				}
 				return a.getTriggers(cmd.Context(), names)
 			case "incident", "incidents":
 				if len(names) == 1 {
@@ -68,6 +76,7 @@ func (a *App) getCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().Int64Var(&revision, "version", 0, "older `version` of a runbook; zero: the newest")
+	cmd.Flags().BoolVar(&blocked, "blocked", false, "only triggers that a guard holds back, with guard and reason for each runbook")
 	return cmd
 }
 
@@ -204,16 +213,9 @@ func (a *App) getTriggers(ctx context.Context, services []string) error {
 	if err != nil {
 		return err
 	}
-	if len(services) == 0 {
-		services = []string{""}
-	}
-	var list []*jv1.Trigger
-	for _, s := range services {
-		res, err := api.ListTriggers(ctx, &jv1.ListTriggersRequest{Service: s, PageSize: 100})
-		if err != nil {
-			return err
-		}
-		list = append(list, res.GetTriggers()...)
+	list, err := triggersOf(ctx, api, services, false)
+	if err != nil {
+		return err
 	}
 	t := &table{columns: []column{
 		{title: "TRIGGER"}, {title: "SERVICE"}, {title: "CAUSE"}, {title: "STATE", tint: tintState}, {title: "BECAME", elastic: true}, {title: "AGE"},
@@ -234,6 +236,50 @@ func (a *App) getTriggers(ctx context.Context, services []string) error {
 	return a.show(result{
 		message: &jv1.ListTriggersResponse{Triggers: list}, names: names,
 		text: func() error { return a.showTable(t, "Nothing asked for a run yet.") },
+	})
+}
+
+// triggersOf asks for the newest triggers of services, or of all; blocked: for those that are held back.
+func triggersOf(ctx context.Context, api *api, services []string, blocked bool) (list []*jv1.Trigger, err error) {
+	if len(services) == 0 {
+		services = []string{""}
+	}
+	for _, s := range services {
+		res, err := api.ListTriggers(ctx, &jv1.ListTriggersRequest{Service: s, Blocked: blocked, PageSize: 100})
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, res.GetTriggers()...)
+	}
+	return list, nil
+}
+
+// getBlocked lists what guards hold back: a line for each runbook of a trigger.
+func (a *App) getBlocked(ctx context.Context, services []string) error {
+	api, err := a.api()
+	if err != nil {
+		return err
+	}
+	list, err := triggersOf(ctx, api, services, true)
+	if err != nil {
+		return err
+	}
+	t := &table{columns: []column{
+		{title: "TRIGGER", wide: true}, {title: "SERVICE"}, {title: "CAUSE", wide: true}, {title: "RUNBOOK"}, {title: "GUARD"}, {title: "WHY", elastic: true},
+		{title: "SINCE"},
+	}}
+	var names []named
+	for _, tr := range list {
+		for _, o := range tr.GetOutcomes() {
+			if o.GetState() == jv1.OutcomeState_OUTCOME_STATE_BLOCKED {
+				t.add(tr.GetName(), tr.GetService(), cause(tr), o.GetRunbook(), o.GetGuard(), dash(oneLine(o.GetDetail())), a.moment(o.GetTime()))
+			}
+		}
+		names = append(names, named{"trigger", tr.GetName()})
+	}
+	return a.show(result{
+		message: &jv1.ListTriggersResponse{Triggers: list}, names: names,
+		text: func() error { return a.showTable(t, "No guard holds anything back.") },
 	})
 }
 

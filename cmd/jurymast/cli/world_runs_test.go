@@ -181,6 +181,12 @@ func (w *world) ListTriggers(_ context.Context, req *jv1.ListTriggersRequest) (*
 	defer w.mu.Unlock()
 	res := &jv1.ListTriggersResponse{}
 	for _, t := range w.triggers {
+		held := slices.ContainsFunc(t.GetOutcomes(), func(o *jv1.TriggerOutcome) bool {
+			return o.GetState() == jv1.OutcomeState_OUTCOME_STATE_BLOCKED
+		})
+		if req.GetBlocked() && !held {
+			continue
+		}
 		if (req.GetService() == "" || t.GetService() == req.GetService()) && (!req.GetPending() || t.GetState() == jv1.TriggerState_TRIGGER_STATE_PENDING) {
 			res.Triggers = append(res.Triggers, t)
 		}
