@@ -267,7 +267,10 @@ func (s *Server) setup(ctx context.Context) error { //nolint:funlen // the compo
 		return err
 	}
 	desk := continuity.NewDesk(st, o.Now)
-	tidy := retention.New(retention.Options{Store: st, Logger: log.Named("retention"), Now: o.Now, Registerer: registry})
+	tidy := retention.New(retention.Options{
+		Store: st, Logger: log.Named("retention"), Now: o.Now, Registerer: registry,
+		Allowed: func() bool { _, observing := st.ObserveOnly(); return !observing },
+	})
 	timely := schedule.New(schedule.Options{Store: st, Sessions: keeper.Acting(), Logger: log.Named("schedule"), Now: o.Now, Registerer: registry})
 	front, err := api.New(api.Options{
 		Store: st, Runs: runs, Triggers: runs, Planner: runs, Continuity: desk, Automation: desk, Signals: detection, Backups: backups,
