@@ -64,7 +64,7 @@ func FuzzValidate(f *testing.F) {
 			if rb == nil {
 				continue
 			}
-			runbooks.Outline(rb)
+			runbooks.Outline(rb, nil)
 			n := runbooks.Normalize(rb)
 			if hash := runbooks.Hash(rb); hash != runbooks.Hash(n) || hash != runbooks.Hash(runbooks.Simplify(n)) {
 				t.Errorf("the hash of %v depends on its form", rb)

@@ -55,8 +55,9 @@ func kinds() map[string]kind {
 			compensation: "switch automation on again, unless somebody set it since",
 		},
 
-		"run_runbook": {},
-		"parallel":    {},
+		// What they do is what the steps inside of them do.
+		"run_runbook": {check: checkRunRunbook, summary: runSummary, inStore: true},
+		"parallel":    {check: checkParallel, summary: parallelSummary, inStore: true},
 	}
 }
 

@@ -134,8 +134,8 @@ func TestHash(t *testing.T) {
 }
 
 func TestStepKinds(t *testing.T) {
-	want := "approval automation_off disable_queueing drain_queue enable_queueing http_request notify set_weight switch_provider " +
-		"update_incident verify wait"
+	want := "approval automation_off disable_queueing drain_queue enable_queueing http_request notify parallel run_runbook set_weight " +
+		"switch_provider update_incident verify wait"
 	if got := strings.Join(runbooks.StepKinds(), " "); got != want {
 		t.Errorf("kinds are %q, want %q", got, want)
 	}

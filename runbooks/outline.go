@@ -7,34 +7,73 @@ import (
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 )
 
-// Outline says what a run of a runbook would do, as far as the runbook alone tells: its steps in words, which of them are
+// Outline says what a run of a runbook would do, as far as the runbooks alone tell: its steps in words, which of them are
 // applied in the transaction that creates a run that acts at once, how each is undone, and the most transactions a run
-// needs. Guards, health, conditions and the limits of one transaction are not looked at; service, would_start, guard and
-// detail stay empty.
-func Outline(rb *jv1.Runbook) *jv1.Plan {
+// needs. included returns the runbooks that it runs by name, nil for one that isn't known; it may be nil itself. Guards,
+// health, conditions and the limits of one transaction are not looked at; service, would_start, guard and detail stay
+// empty.
+func Outline(rb *jv1.Runbook, included func(name string) *jv1.Runbook) *jv1.Plan {
 	n := Normalize(rb)
-	plan := &jv1.Plan{Runbook: n.GetName()}
-	all := kinds()
-	fused, transactions := true, 1
-	for _, step := range n.GetSteps() {
-		name := StepKind(step)
-		k := all[name]
-		fused = fused && k.inStore
-		planned := &jv1.PlannedStep{
-			Id: step.GetId(), Kind: name, Fused: fused, Condition: step.GetIf(), Compensation: k.compensation,
-		}
-		if k.summary != nil {
-			planned.Summary = k.summary(step)
-		}
-		// A switch that has to be confirmed is applied at once, and waits for its proof; so a drain for its end.
-		if waits := step.GetSwitchProvider().GetConfirm() != nil || step.GetDrainQueue() != nil; waits || !fused {
-			transactions++
-			fused = false
-		}
-		plan.Steps = append(plan.Steps, planned)
+	if included == nil {
+		included = func(string) *jv1.Runbook { return nil }
 	}
-	plan.MaxTransactions = int32(min(transactions, len(plan.GetSteps())+1))
-	return plan
+	tree, _ := Expand(n, included, "") // what is wrong with it is told by Validate
+	o := &outline{tree: tree, kinds: kinds(), transactions: 1, plan: &jv1.Plan{Runbook: n.GetName()}}
+	o.sequence(tree.Top, true)
+	o.plan.MaxTransactions = int32(min(o.transactions, tree.Leaves()+1))
+	return o.plan
+}
+
+// outline is the work of Outline.
+type outline struct {
+	tree         *Tree
+	kinds        map[string]kind
+	plan         *jv1.Plan
+	transactions int
+}
+
+// sequence plans steps that follow each other; fused tells whether all before them is applied with the start. It tells
+// whether they are, too.
+func (o *outline) sequence(steps []int, fused bool) bool {
+	for _, i := range steps {
+		fused = o.step(i, fused)
+	}
+	return fused
+}
+
+func (o *outline) step(i int, fused bool) bool {
+	node := o.tree.Nodes[i]
+	name := StepKind(node.Step)
+	k := o.kinds[name]
+	planned := &jv1.PlannedStep{
+		Id: node.ID, Kind: name, Condition: node.Step.GetIf(), Compensation: k.compensation,
+	}
+	if node.Parent >= 0 {
+		planned.Parent = o.tree.Nodes[node.Parent].ID
+	}
+	if k.summary != nil {
+		planned.Summary = k.summary(node.Step)
+	}
+	o.plan.Steps = append(o.plan.Steps, planned)
+	switch {
+	case node.Step.GetParallel() != nil:
+		all := fused
+		for _, child := range node.Children {
+			all = o.step(child, fused) && all
+		}
+		planned.Fused = all
+		return all
+	case node.Step.GetRunRunbook() != nil:
+		planned.Fused = o.sequence(node.Children, fused && len(node.Children) > 0)
+		return planned.Fused
+	}
+	planned.Fused = fused && k.inStore
+	// A switch that has to be confirmed is applied at once, and waits for its proof; so a drain for its end.
+	if node.Step.GetSwitchProvider().GetConfirm() != nil || node.Step.GetDrainQueue() != nil || !planned.Fused {
+		o.transactions++
+		return false
+	}
+	return true
 }
 
 func switchSummary(step *jv1.Step) string {

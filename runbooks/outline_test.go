@@ -29,7 +29,7 @@ steps:
 - http_request: {method: PUT, url: "https://example.org/{{.Service}}"}
 - disable_queueing: {}
 `)
-	plan := runbooks.Outline(documents[0].Resource.GetRunbook())
+	plan := runbooks.Outline(documents[0].Resource.GetRunbook(), nil)
 	var got []string
 	for _, step := range plan.GetSteps() {
 		mark := ""
@@ -58,7 +58,7 @@ disable_queueing_1: switch queueing off`
 	if plan.GetMaxTransactions() != 13 || plan.GetRunbook() != "all" || plan.GetSteps()[5].GetCondition() != "queueing" {
 		t.Errorf("the plan is %v", plan)
 	}
-	if plan := runbooks.Outline(nil); len(plan.GetSteps()) != 0 || plan.GetMaxTransactions() != 1 {
+	if plan := runbooks.Outline(nil, nil); len(plan.GetSteps()) != 0 || plan.GetMaxTransactions() != 1 {
 		t.Errorf("nothing is planned as %v", plan)
 	}
 }

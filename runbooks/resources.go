@@ -96,6 +96,9 @@ func broken(resource *jv1.Resource, index int, given map[string]bool, before, af
 				blame(&jv1.Resource{Kind: &jv1.Resource_Schedule{Schedule: s}})
 			}
 		}
+		for _, name := range before.includers(rb.GetName()) {
+			blame(&jv1.Resource{Kind: &jv1.Resource_Runbook{Runbook: before.Runbooks[name]}})
+		}
 	}
 	service := resource.GetService()
 	if service == nil || before.Services[service.GetName()] == nil {
@@ -218,8 +221,10 @@ func refers(rb *jv1.Runbook, kind, name string) bool {
 	if kind == "provider" && rb.GetOn().GetProvider() == name || kind == "channel" && slices.Contains(rb.GetEscalation().GetChannels(), name) {
 		return true
 	}
-	return slices.ContainsFunc(rb.GetSteps(), func(step *jv1.Step) bool {
+	return slices.ContainsFunc(Steps(rb), func(step *jv1.Step) bool {
 		switch kind {
+		case "runbook":
+			return step.GetRunRunbook().GetRunbook() == name
 		case "provider":
 			return slices.Contains(step.GetSwitchProvider().GetTo(), name) || step.GetVerify().GetProvider() == name
 		case "detector":

@@ -17,17 +17,21 @@ import (
 // stepCheck is what the checks of one step share.
 type stepCheck struct {
 	*runbookCheck
-	step  *jv1.Step // normalised
-	index int
-	path  string // of the step, e.g. `steps[2]`
-	kind  string
+	step   *jv1.Step   // normalised
+	before []*jv1.Step // the steps that have ended when this one begins, with those inside of them
+	path   string      // of the step, e.g. `steps[2].parallel.steps[1]`
+	kind   string
 }
 
-// checkSteps looks at all steps. The given ones tell what was written and what was filled in.
-func (c *runbookCheck) checkSteps(given []*jv1.Step) {
+// checkSteps looks at all steps of a list, and those inside of them. The given ones tell what was written and what was
+// filled in. Steps that run side by side don't come before each other.
+func (c *runbookCheck) checkSteps(path string, steps, given, before []*jv1.Step, parallel bool) {
 	all := kinds()
-	for i, step := range c.rb.GetSteps() {
-		s := &stepCheck{runbookCheck: c, step: step, index: i, path: at("steps", i), kind: StepKind(step)}
+	for i, step := range steps {
+		s := &stepCheck{runbookCheck: c, step: step, before: before, path: at(path, i), kind: StepKind(step)}
+		if !parallel {
+			before = append(slices.Clip(before), flat(steps[i:i+1])...)
+		}
 		if s.kind == "" {
 			continue // the rules have said so
 		}
@@ -36,7 +40,13 @@ func (c *runbookCheck) checkSteps(given []*jv1.Step) {
 			continue
 		}
 		s.checkCommon(given[i])
+		if step.GetEssential() && !parallel {
+			s.warn("%s: it counts only inside of a parallel step", s.path+".essential")
+		}
 		all[s.kind].check(s)
+		if inner := step.GetParallel().GetSteps(); len(inner) > 0 {
+			c.checkSteps(s.path+".parallel.steps", inner, given[i].GetParallel().GetSteps(), s.before, true)
+		}
 	}
 }
 
@@ -94,7 +104,9 @@ func (s *stepCheck) checkRetry(retry *jv1.Retry) {
 
 // undoes tells whether a step up to this one changes what can be undone.
 func (s *stepCheck) undoes() bool {
-	return slices.ContainsFunc(s.rb.GetSteps()[:s.index+1], func(step *jv1.Step) bool { return IsStateStep(StepKind(step)) })
+	return slices.ContainsFunc(append(slices.Clip(s.before), flat([]*jv1.Step{s.step})...), func(step *jv1.Step) bool {
+		return IsStateStep(StepKind(step)) || step.GetRunRunbook() != nil
+	})
 }
 
 // condition compiles an expression of the step: it may refer to the steps before it.
@@ -113,11 +125,12 @@ func (s *stepCheck) condition(field, src string) {
 }
 
 // earlier are the steps that have ended when this one begins.
-func (s *stepCheck) earlier() []*jv1.Step { return s.rb.GetSteps()[:s.index] }
+func (s *stepCheck) earlier() []*jv1.Step { return s.before }
 
-// isLater tells whether an id is that of this step or of one after it.
+// isLater tells whether an id is that of a step that has not ended when this one begins.
 func (s *stepCheck) isLater(id string) bool {
-	return slices.ContainsFunc(s.rb.GetSteps()[s.index:], func(step *jv1.Step) bool { return step.GetId() == id })
+	is := func(step *jv1.Step) bool { return step.GetId() == id }
+	return slices.ContainsFunc(Steps(s.rb), is) && !slices.ContainsFunc(s.before, is)
 }
 
 // refuse tells each problem of an expression with its place inside it.

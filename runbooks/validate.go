@@ -60,8 +60,9 @@ func validateRunbook(r *report, rb *jv1.Runbook) {
 	c.checkCooldown()
 	c.checkParameters()
 	c.checkEscalation()
-	c.checkIDs()
-	c.checkSteps(rb.GetSteps())
+	c.checkIDs(map[string]string{}, "steps", c.rb.GetSteps())
+	c.checkSteps("steps", c.rb.GetSteps(), rb.GetSteps(), nil, false)
+	c.checkTree()
 }
 
 func (c *runbookCheck) checkServices() {
@@ -124,20 +125,19 @@ func (c *runbookCheck) provider(field, name string) {
 	}
 }
 
-// checkIDs finds ids that are taken. The normalised runbook has one for each step.
-func (c *runbookCheck) checkIDs() {
-	taken := map[string]int{}
-	for i, step := range c.rb.GetSteps() {
-		id := step.GetId()
-		field := at("steps", i)
+// checkIDs finds ids that are taken: they are unique in the whole runbook. The normalised runbook has one for each step.
+func (c *runbookCheck) checkIDs(taken map[string]string, path string, steps []*jv1.Step) {
+	for i, step := range steps {
+		id, field := step.GetId(), at(path, i)
 		if first, ok := taken[id]; ok && id != "" {
-			c.problem(field+".id", "the id %s is taken by steps[%d]: give the steps different ids", id, first)
-			continue
+			c.problem(field+".id", "the id %s is taken by %s: give the steps different ids", id, first)
+		} else {
+			taken[id] = field
+			if slices.Contains(celKeywords, id) {
+				c.problem(field+".id", "%s is a word of the expression language and can't be an id", id)
+			}
 		}
-		taken[id] = i
-		if slices.Contains(celKeywords, id) {
-			c.problem(field+".id", "%s is a word of the expression language and can't be an id", id)
-		}
+		c.checkIDs(taken, field+".parallel.steps", step.GetParallel().GetSteps())
 	}
 }
 

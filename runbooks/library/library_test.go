@@ -77,7 +77,7 @@ func TestShippedRunbooksAreSound(t *testing.T) {
 // TestPlans compares what each would do with the plan beside it.
 func TestPlans(t *testing.T) {
 	for _, name := range library.Names() {
-		plan := runbooks.Outline(shipped(t, name).GetRunbook())
+		plan := runbooks.Outline(shipped(t, name).GetRunbook(), nil)
 		if int(plan.GetMaxTransactions()) > len(plan.GetSteps())+1 {
 			t.Errorf("%s needs %d transactions for %d steps", name, plan.GetMaxTransactions(), len(plan.GetSteps()))
 		}

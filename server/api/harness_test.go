@@ -93,6 +93,14 @@ func (p *parts) Decide(_ context.Context, r *jv1.DecideRunRequest) (*jv1.Run, er
 	return &jv1.Run{Name: r.GetName()}, p.take("decide " + r.GetName())
 }
 
+func (p *parts) Skip(_ context.Context, r *jv1.SkipStepRequest) (*jv1.Run, error) {
+	return &jv1.Run{Name: r.GetName()}, p.take("skip " + r.GetName() + " " + r.GetStep())
+}
+
+func (p *parts) Retry(_ context.Context, r *jv1.RetryStepRequest) (*jv1.Run, error) {
+	return &jv1.Run{Name: r.GetName()}, p.take("retry " + r.GetName() + " " + r.GetStep())
+}
+
 func (p *parts) Fire(_ context.Context, r *jv1.FireTriggerRequest) (*jv1.Trigger, error) {
 	return &jv1.Trigger{Name: "g-new", Service: r.GetService()}, p.take("fire " + r.GetService())
 }

@@ -23,8 +23,17 @@ type Runs interface {
 	Pause(ctx context.Context, req *jv1.PauseRunRequest) (*jv1.Run, error)
 	// Resume lets a run go on.
 	Resume(ctx context.Context, req *jv1.ResumeRunRequest) (*jv1.Run, error)
+	StepsOfRuns
+}
+
+// StepsOfRuns lets humans steer single steps of runs.
+type StepsOfRuns interface {
 	// Decide answers what a run asks.
 	Decide(ctx context.Context, req *jv1.DecideRunRequest) (*jv1.Run, error)
+	// Skip has a run go on without a step that waits.
+	Skip(ctx context.Context, req *jv1.SkipStepRequest) (*jv1.Run, error)
+	// Retry makes the next attempt of a step at once.
+	Retry(ctx context.Context, req *jv1.RetryStepRequest) (*jv1.Run, error)
 }
 
 // Triggers takes causes of runs in and explains what becomes of them.

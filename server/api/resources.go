@@ -140,7 +140,8 @@ func references(m proto.Message) []string {
 	case *jv1.Runbook:
 		add(store.ServiceKey, m.GetServices()...)
 		add(store.ProviderKey, m.GetOn().GetProvider())
-		for _, s := range m.GetSteps() {
+		for _, s := range runbooks.Steps(m) {
+			add(store.RunbookKey, s.GetRunRunbook().GetRunbook())
 			add(store.ProviderKey, s.GetSwitchProvider().GetTo()...)
 			add(store.DetectorKey, s.GetSwitchProvider().GetConfirm().GetDetector())
 			add(store.ChannelKey, s.GetNotify().GetChannels()...)

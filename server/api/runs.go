@@ -16,7 +16,7 @@ const defaultEvents = 1000
 
 // runService serves jurymast.v1.RunService.
 type runService struct {
-	jv1.UnimplementedRunServiceServer
+	jv1.UnsafeRunServiceServer
 	*common
 	runs Runs
 }
@@ -44,6 +44,16 @@ func (s *runService) ResumeRun(ctx context.Context, req *jv1.ResumeRunRequest) (
 // DecideRun implements [jv1.RunServiceServer].
 func (s *runService) DecideRun(ctx context.Context, req *jv1.DecideRunRequest) (*jv1.Run, error) {
 	return s.runs.Decide(ctx, req)
+}
+
+// SkipStep implements [jv1.RunServiceServer].
+func (s *runService) SkipStep(ctx context.Context, req *jv1.SkipStepRequest) (*jv1.Run, error) {
+	return s.runs.Skip(ctx, req)
+}
+
+// RetryStep implements [jv1.RunServiceServer].
+func (s *runService) RetryStep(ctx context.Context, req *jv1.RetryStepRequest) (*jv1.Run, error) {
+	return s.runs.Retry(ctx, req)
 }
 
 // GetRun implements [jv1.RunServiceServer].

@@ -40,6 +40,7 @@ var rules = map[string]service{
 	},
 	"jurymast.v1.RunService": {
 		"StartRun": steers, "CancelRun": steers, "PauseRun": steers, "ResumeRun": steers, "DecideRun": steers,
+		"SkipStep": steers, "RetryStep": steers,
 		"GetRun": reads, "ListRuns": reads, "WatchRuns": reads, "ListRunEvents": reads,
 	},
 	"jurymast.v1.ContinuityService": {

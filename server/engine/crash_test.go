@@ -52,6 +52,21 @@ func scenarios() []scenario {
 		{name: "incident", book: book("s", doing(say("bad", identified), switchTo("b"), say("better", monitoring), post("call"), say("over", resolved))), end: succeeded},
 		{name: "drain", book: book("s", doing(queue(), drain("drain"), unqueue())), end: succeeded, queued: 5},
 		{name: "drain that fails", book: book("s", doing(queue(), onFailure(drainWithin("drain", 5*time.Second), jv1.OnFailure_ON_FAILURE_COMPENSATE))), end: failed, queued: 1 << 40},
+		{name: "parallel", book: book("s", doing(parallel("p", anyError, post("one"), post("two"), tell("told")), queue())), end: succeeded},
+		{name: "some fail", book: book("s", doing(parallel("p", allFail, post("refused"), post("two"), pauseFor(3*time.Second)), queue())), end: succeeded},
+		{name: "parallel approval", book: book("s", doing(parallel("p", anyError, ask("sure"), post("call")), switchTo("b"))), end: succeeded},
+		{name: "run_runbook", book: book("s", doing(include("sub", "inner"), switchTo("b"))), end: succeeded},
+		{name: "runbooks side by side", book: book("s", doing(switchTo("b"), parallel("p", anyError, include("sub", "inner"), include("more", "calls")), tell("last"))), end: succeeded},
+		{name: "compensate from inside", book: book("s", doing(switchTo("b"), include("sub", "undone"), tell("last"))), end: failed},
+	}
+}
+
+// insides are the runbooks that those of the scenarios run.
+func insides() []*jv1.Runbook {
+	return []*jv1.Runbook{
+		book("inner", quietly, doing(queue(), post("call"), tell("told"))),
+		book("calls", quietly, doing(post("one"), tell("told"), post("two"))),
+		book("undone", quietly, doing(queue(), post("one"), onFailure(post("refused"), jv1.OnFailure_ON_FAILURE_COMPENSATE))),
 	}
 }
 
@@ -127,7 +142,7 @@ func (s scenario) run(t *testing.T, boundaries []boundary) (out outcome, transac
 		r.sink.answer = remember()
 		r.probes.set("b", 3)
 		// The replica that watches the test must not help: it has no engine of its own.
-		r.catalog(s.book)
+		r.catalog(append(insides(), s.book)...)
 		gw := &gateway{rig: r, name: "gw", queued: s.queued}
 		gw.report()
 		r.first.stop()

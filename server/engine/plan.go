@@ -35,7 +35,9 @@ func (e *Engine) Plan(_ context.Context, req *jv1.PlanRunbookRequest) (*jv1.Plan
 		if err = checkParameters(v, rb, service, req.GetParameters()); err != nil {
 			return
 		}
-		out = runbooks.Outline(rb)
+		out = runbooks.Outline(rb, func(name string) *jv1.Runbook {
+			return store.Get[*jv1.Runbook](v, store.RunbookKey(name)).Msg
+		})
 		out.Service = service
 		if r := e.wouldStart(v, service, rb, e.o.Now()); r != nil {
 			out.Guard, out.Detail = string(r.Guard), explained(r.Guard, r.Detail, service)
@@ -53,6 +55,9 @@ func (e *Engine) wouldStart(v store.View, service string, rb *jv1.Runbook, now t
 		return continuity.Refuse(continuity.UnknownService, "there is no service %s", service)
 	}
 	if r := desk.CheckMachines(); r != nil {
+		return r
+	}
+	if _, r := (&start{desk: desk, plan: store.Record[*jv1.Runbook]{Msg: rb}}).layOut(); r != nil {
 		return r
 	}
 	provider := desk.Resolve(rb.GetOn().GetProvider())

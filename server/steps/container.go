@@ -1,18 +1,19 @@
 package steps
 
 import (
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 	"github.com/jurymast/jurymast/runbooks"
 	"github.com/jurymast/jurymast/runbooks/runs"
 )
 
-// Bounds of the parameters that runbooks inside of a run are given: they stand in its record for good.
-const (
-	maxParameter  = 1000
-	maxParameters = 8 << 10
-)
+// maxParameters is the most bytes of the parameters that all runbooks inside of a run are given: they stand in its record
+// for good.
+const maxParameters = 8 << 10
 
 // Enter is the event with which a step that is made of steps begins. What a `run_runbook` gives the runbook it runs is
 // filled in now, once, and kept as the step's output; a value that can't be makes the step fail.
@@ -44,16 +45,22 @@ func (in *Input) given(spec *jv1.RunRunbookStep) (map[string]string, error) {
 	}
 	out := map[string]string{}
 	data := messageData(in)
-	for name, src := range spec.GetParameters() {
+	for _, name := range slices.Sorted(maps.Keys(spec.GetParameters())) {
+		src := spec.GetParameters()[name]
 		value, err := expand(src, 4*runbooks.MaxParameter, data)
 		if err != nil {
 			return nil, fmt.Errorf("parameter %s: %w", name, err)
 		}
-		if len(value) > maxParameter {
-			return nil, fmt.Errorf("parameter %s: its value has %d bytes, at most %d are allowed", name, len(value), maxParameter)
-		}
 		size += len(name) + len(value)
 		out[name] = value
+	}
+	for _, frame := range in.Tree.Frames {
+		if frame.Node != in.Node {
+			continue
+		}
+		if wrong := runbooks.CheckParameters(frame.Plan, in.Desk.Service.Msg, out); len(wrong) > 0 {
+			return nil, errors.New(wrong[0].Message)
+		}
 	}
 	if size > maxParameters {
 		return nil, fmt.Errorf("the parameters given to runbooks come to %d bytes in this run, at most %d are allowed", size, maxParameters)

@@ -289,5 +289,5 @@ func (d *description) runbook(rb *jv1.Runbook) {
 		field{"Objective", objective},
 		field{"Version", fmt.Sprintf("%d, stored %s", rb.GetVersion(), d.momentInFull(rb.GetUpdateTime()))},
 	))
-	d.section("Steps", planLines(runbooks.Outline(rb)))
+	d.section("Steps", planLines(runbooks.Outline(rb, nil)))
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/runbooks/runs"
 )
 
 func (a *App) describeRun(ctx context.Context, id string) error {
@@ -34,6 +35,14 @@ func (a *App) renderRun(r *jv1.Run, plan *jv1.Runbook) string {
 	if r.GetState() == jv1.RunState_RUN_STATE_WAITING {
 		lines := append(nonEmpty(a.unanswered(r, plan)), answers(r, r.GetName())...)
 		waits = fmt.Sprintf("%s (since %s)\n%s", oneLine(waitText(r)), a.moment(r.GetWaitSince()), strings.Join(lines, "\n"))
+	}
+	if steps := runs.Waiting(r); waits == "" && len(steps) > 0 && r.GetState() == jv1.RunState_RUN_STATE_RUNNING {
+		// Other branches act; these wait all the same.
+		var lines []string
+		for _, s := range steps {
+			lines = append(lines, s.GetId()+": "+oneLine(s.GetWaitText()))
+		}
+		waits = strings.Join(append(lines, answers(r, r.GetName())...), "\n")
 	}
 	mode := ""
 	if r.GetMode() != jv1.RunMode_RUN_MODE_LIVE && r.GetMode() != jv1.RunMode_RUN_MODE_UNSPECIFIED {
@@ -71,7 +80,11 @@ func (a *App) renderRun(r *jv1.Run, plan *jv1.Runbook) string {
 		{title: "TOOK", right: true},
 		{title: "RESULT", elastic: true},
 	}}
+	depths := map[string]int{}
 	for _, s := range r.GetSteps() {
+		if s.GetParent() != "" {
+			depths[s.GetId()] = depths[s.GetParent()] + 1
+		}
 		state := word(s.GetState())
 		if state == "" {
 			state = "PENDING"
@@ -80,7 +93,7 @@ func (a *App) renderRun(r *jv1.Run, plan *jv1.Runbook) string {
 		if s.GetAttemptCount() > 0 {
 			tries = fmt.Sprint(s.GetAttemptCount())
 		}
-		t.add(s.GetId(), s.GetKind(), state, tries, stepTook(s), stepResult(s))
+		t.add(strings.Repeat("  ", depths[s.GetId()])+s.GetId(), s.GetKind(), state, tries, stepTook(s), stepResult(s))
 	}
 	rendered := t.render(a.out == outputWide, a.paint)
 	b.WriteString(rendered)

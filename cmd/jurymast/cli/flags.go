@@ -50,6 +50,16 @@ func reasonFlag(cmd *cobra.Command, to *string) {
 	cmd.Flags().Lookup("reason").Annotations = map[string][]string{annotationMandatory: {"true"}}
 }
 
+// minArgs wants at least as many arguments as there are names.
+func minArgs(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < len(names) {
+			return usage("%s is missing\nusage: %s", names[len(args)], cmd.UseLine())
+		}
+		return nil
+	}
+}
+
 // exactArgs wants as many arguments as there are names, and names what is missing.
 func exactArgs(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {

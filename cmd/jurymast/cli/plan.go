@@ -55,7 +55,7 @@ func (a *App) planCommand() *cobra.Command {
 				if problems, _ := runbooks.Validate(req.GetRunbook(), nil); len(problems) > 0 {
 					return mistakes(manifest.Problems([]manifest.Document{document}, inFirstRunbook(problems)))
 				}
-				return a.showPlan(runbooks.Outline(req.GetRunbook()), true)
+				return a.showPlan(runbooks.Outline(req.GetRunbook(), amongDocuments(documents)), true)
 			}
 			return a.plan(cmd.Context(), req, []manifest.Document{document})
 		},
@@ -65,6 +65,18 @@ func (a *App) planCommand() *cobra.Command {
 	cmd.Flags().StringArrayVarP(&params, "param", "p", nil, "parameter as `name=value`; may be repeated")
 	cmd.Flags().BoolVar(&offline, "offline", false, "ask no server; guards are not looked at")
 	return cmd
+}
+
+// amongDocuments finds runbooks that others run in the same files.
+func amongDocuments(documents []manifest.Document) func(string) *jv1.Runbook {
+	return func(name string) *jv1.Runbook {
+		for _, d := range documents {
+			if rb := d.Resource.GetRunbook(); rb.GetName() == name && rb != nil {
+				return rb
+			}
+		}
+		return nil
+	}
 }
 
 // onlyRunbook finds the runbook of a name among documents, or the only one.
@@ -145,8 +157,13 @@ func (a *App) showPlan(p *jv1.Plan, offline bool) error {
 // planLines shows the steps of a plan, one after the other.
 func planLines(p *jv1.Plan) []string {
 	width := 0
+	ids, depths := make([]string, 0, len(p.GetSteps())), map[string]int{}
 	for _, s := range p.GetSteps() {
-		width = max(width, len(s.GetId()))
+		if s.GetParent() != "" {
+			depths[s.GetId()] = depths[s.GetParent()] + 1
+		}
+		ids = append(ids, strings.Repeat("  ", depths[s.GetId()])+s.GetId())
+		width = max(width, len(ids[len(ids)-1]))
 	}
 	var lines []string
 	for i, s := range p.GetSteps() {
@@ -154,7 +171,7 @@ func planLines(p *jv1.Plan) []string {
 		if s.GetFused() {
 			summary += "  [at once, with the start]"
 		}
-		lines = append(lines, fmt.Sprintf("%2d. %-*s  %s", i+1, width, s.GetId(), summary))
+		lines = append(lines, fmt.Sprintf("%2d. %-*s  %s", i+1, width, ids[i], summary))
 		indent := strings.Repeat(" ", 4+width+2)
 		if s.GetCondition() != "" {
 			lines = append(lines, indent+"if "+oneLine(s.GetCondition()))

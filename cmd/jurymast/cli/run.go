@@ -28,7 +28,8 @@ func (a *App) runCommand() *cobra.Command {
 		GroupID: GroupSteer,
 	})
 	cmd.AddCommand(a.runStartCommand(), a.runListCommand(), a.runGetCommand(), a.runWatchCommand(), a.runEventsCommand(),
-		a.runCancelCommand(), a.runPauseCommand(), a.runResumeCommand())
+		a.runCancelCommand(), a.runPauseCommand(), a.runResumeCommand(),
+		a.runSkipCommand(), a.runRetryCommand())
 	return cmd
 }
 

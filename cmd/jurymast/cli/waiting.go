@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,8 +36,26 @@ func waitText(r *jv1.Run) string {
 	return strings.ToLower(strings.ReplaceAll(word(r.GetWait()), "_", " "))
 }
 
-// answers are the command lines by which a human answers a run that waits.
-func answers(r *jv1.Run, id string) []string { return runs.Answers(r.GetWait(), id) }
+// answers are the command lines by which a human answers a run that waits, or the steps of it that do when there are
+// several.
+func answers(r *jv1.Run, id string) []string {
+	steps := runs.Waiting(r)
+	if runs.Held(r) || len(steps) < 2 && r.GetWait() != jv1.RunWait_RUN_WAIT_UNSPECIFIED {
+		return runs.Answers(r.GetWait(), id)
+	}
+	var out []string
+	for _, s := range steps {
+		for _, line := range runs.Answers(runs.WaitOf(r, s), id) {
+			if !strings.Contains(line, "run cancel") {
+				line = strings.Replace(line, id, id+" "+s.GetId(), 1)
+			}
+			if !slices.Contains(out, line) {
+				out = append(out, line)
+			}
+		}
+	}
+	return out
+}
 
 // planID names the revision of a runbook that runs were created from.
 type planID struct {

@@ -165,7 +165,7 @@ func (w *world) PlanRunbook(_ context.Context, req *jv1.PlanRunbookRequest) (*jv
 	if rb == nil {
 		return nil, notFound("runbook", req.GetName())
 	}
-	plan := runbooks.Outline(rb)
+	plan := runbooks.Outline(rb, nil)
 	plan.Service, plan.WouldStart = rb.GetServices()[0], true
 	if w.plan != nil {
 		plan.WouldStart, plan.Guard, plan.Detail = w.plan.GetWouldStart(), w.plan.GetGuard(), w.plan.GetDetail()
