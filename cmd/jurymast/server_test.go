@@ -71,8 +71,8 @@ func (r *realServer) stop() error {
 // tokens from its next start on: `$TOKEN_viewer`, `$TOKEN_operator` and `$TOKEN_admin`, with the authority in $CA.
 func serverCommand(ts *testscript.TestScript, neg bool, args []string) {
 	r := ts.Value("real").(*realServer)
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: server start|stop|tls")
+	if neg || len(args) != 1 && (len(args) != 2 || args[0] != "restore") {
+		ts.Fatalf("usage: server start|stop|tls|restore FILE")
 	}
 	switch args[0] {
 	case "start":
@@ -85,6 +85,10 @@ func serverCommand(ts *testscript.TestScript, neg bool, args []string) {
 		// A restarted server is to be found where it was.
 		r.options.GRPCListen = r.running.Addrs().GRPC
 		ts.Setenv("JURYMAST_SERVER", r.options.GRPCListen)
+	case "restore":
+		r.options.DataDir = ts.MkAbs("restored")
+		_, err := server.Restore(server.RestoreOptions{From: ts.MkAbs(args[1]), DataDir: r.options.DataDir})
+		ts.Check(err)
 	case "stop":
 		ts.Check(r.stop())
 	case "tls":

@@ -50,6 +50,10 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, adopt func(hclog.Logger)) int {
 	code := ExitUsage // unless it comes to serving
 	cmd := newCommand(func(cmd *cobra.Command, f *flags) (err error) {
+		if f.restore.From != "" {
+			code, err = f.makeRestored(stdout)
+			return err
+		}
 		code, err = f.serve(cmd.Context(), stdout, stderr, adopt)
 		return err
 	})
@@ -71,10 +75,13 @@ type flags struct {
 	options   server.Options
 	logLevel  string
 	logFormat string
+	// restore is what the command `restore` is asked for.
+	restore server.RestoreOptions
+	run     func(*cobra.Command, *flags) error
 }
 
 func newCommand(run func(*cobra.Command, *flags) error) *cobra.Command {
-	f := &flags{options: server.DefaultOptions(defaultDataDir(os.Getenv))}
+	f := &flags{options: server.DefaultOptions(defaultDataDir(os.Getenv)), run: run}
 	cmd := &cobra.Command{
 		Use:   "jurymastd",
 		Short: "Runs the Jurymast server",
@@ -114,6 +121,7 @@ they name are wrong.`,
 	set.StringVar(&f.logLevel, "log-level", "info", "trace, debug, info, warn, error or off")
 	set.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	set.BoolVar(&o.UnsafeNoFsync, "unsafe-no-fsync", false, "lose acknowledged writes when the machine goes down")
+	cmd.AddCommand(newRestoreCommand(f, defaultDataDir(os.Getenv)))
 	_ = set.MarkHidden("unsafe-no-fsync") // fails only for a flag that doesn't exist
 	return cmd
 }

@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -14,6 +16,11 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/server"
 )
 
 // buffer is what a daemon writes while a test reads.
@@ -230,5 +237,61 @@ func TestDefaultDataDir(t *testing.T) {
 		if got := defaultDataDir(func(name string) string { return test.env[name] }); got != test.want {
 			t.Errorf("%v: %q, want %q", test.env, got, test.want)
 		}
+	}
+}
+
+// TestRestoreMakesADataDirectory runs the command that doesn't serve: what it refuses, and that a server starts on what it
+// made.
+func TestRestoreMakesADataDirectory(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "x.db")
+	if err := os.WriteFile(file, []byte("no backup"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, args := range map[string][]string{
+		"no file": {"restore", "--data-dir", t.TempDir()}, "no backup": {"restore", "--from", file, "--data-dir", filepath.Join(t.TempDir(), "d")},
+		"a word": {"restore", "now"},
+	} {
+		if code := Run(t.Context(), args, io.Discard, io.Discard); code != ExitUsage {
+			t.Errorf("%s: exit code %d", name, code)
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "old")
+	o := server.DefaultOptions(dir)
+	o.GRPCListen, o.HTTPListen, o.UnsafeNoFsync = "127.0.0.1:0", "127.0.0.1:0", true
+	s, err := server.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := grpc.NewClient("passthrough:///"+s.Addrs().GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	stream, err := jv1.NewAdminServiceClient(conn).Backup(t.Context(), &jv1.BackupRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var data []byte
+	for part, err := stream.Recv(); err == nil; part, err = stream.Recv() {
+		data = append(data, part.GetData()...)
+	}
+	if err := errors.Join(os.WriteFile(file, data, 0o600), s.Stop(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	restored := filepath.Join(t.TempDir(), "new")
+	if code := Run(t.Context(), []string{"restore", "--from", file, "--data-dir", restored}, &out, io.Discard); code != ExitOK || !strings.Contains(out.String(), "restore confirm") {
+		t.Fatalf("exit code %d: %s", code, &out)
+	}
+	if code := Run(t.Context(), []string{"restore", "--from", file, "--data-dir", restored}, io.Discard, io.Discard); code != ExitUsage {
+		t.Errorf("into the same directory: exit code %d", code)
+	}
+	r := begin(t, "--data-dir", restored, "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--unsafe-no-fsync")
+	r.stop()
+	if code := r.ended(t); code != ExitOK || !strings.Contains(r.log.String(), "only observes") {
+		t.Errorf("exit code %d: %s", code, r.log)
 	}
 }

@@ -114,6 +114,7 @@ func (a *App) root(extra ...Extension) *cobra.Command {
 		(*App).applyCommand, (*App).getCommand, (*App).describeCommand, (*App).deleteCommand,
 		(*App).validateCommand, (*App).planCommand, (*App).checkCommand,
 		(*App).notificationsCommand, (*App).auditCommand, (*App).followCommand,
+		(*App).backupCommand, (*App).restoreCommand,
 		(*App).contextCommand, (*App).versionCommand, (*App).completionCommand, (*App).docsCommand,
 	} {
 		root.AddCommand(f(a))

@@ -55,12 +55,45 @@ func (a *App) checkCommand() *cobra.Command {
 					warnings = append(warnings, "provider "+p.Provider+": no service uses it")
 				}
 			}
+			if len(files) == 0 {
+				w, err := a.storeWarnings(cmd.Context())
+				if err != nil {
+					return err
+				}
+				warnings = append(warnings, w...)
+			}
 			return a.showChecks(results, warnings)
 		},
 	}
 	filesFlag(cmd, &files)
 	cmd.Flags().DurationVar(&limit, "call-timeout", limit, "longest wait for one provider")
 	return cmd
+}
+
+// staleBackup is how old the last backup may be: one a day, and some time to take it.
+const staleBackup = 26 * time.Hour
+
+// storeWarnings looks at the server's store: whether it may be acted on, and whether it could be restored.
+func (a *App) storeWarnings(ctx context.Context) (warnings []string, err error) {
+	api, err := a.api()
+	if err != nil {
+		return nil, err
+	}
+	info, err := api.GetInfo(ctx, &jv1.GetInfoRequest{})
+	if err != nil {
+		return nil, err
+	}
+	if o := info.GetObserveOnly(); o != nil {
+		warnings = append(warnings, "the replicas only observe: "+oneLine(o.GetDetail())+"; `jurymast restore confirm` lets them act again")
+	}
+	last := info.GetLastBackup().GetSuccessTime()
+	switch {
+	case last.IsValid() && time.Since(last.AsTime()) > staleBackup:
+		warnings = append(warnings, "the last backup is of "+a.moment(last)+": `jurymast backup FILE` takes one")
+	case !last.IsValid() && info.GetStartTime().IsValid() && time.Since(info.GetStartTime().AsTime()) > staleBackup:
+		warnings = append(warnings, "no backup was ever taken: `jurymast backup FILE` takes one")
+	}
+	return warnings, nil
 }
 
 // catalogToCheck takes what is declared from files or from the server.

@@ -54,10 +54,23 @@ func (s *statusScreen) heading(format string, args ...any) {
 	s.line("%s", s.paint.as(tintBold, fmt.Sprintf(format, args...)))
 }
 
+// restoredFrom says how old the backup is that the store was made from, where that is known.
+func restoredFrom(s *statusScreen, o *jv1.ObserveOnly) string {
+	if !o.GetBackupTime().IsValid() {
+		return ""
+	}
+	return "; the backup is of " + s.momentInFull(o.GetBackupTime())
+}
+
 // caveats says what makes the rest of the screen less than the truth.
 func (s *statusScreen) caveats() {
 	if f := s.freshness; f != nil && !f.GetLive() {
 		s.line("%s", s.paint.as(tintBad, "STALE: the server lost its store; all below is what it knew "+s.ago(f.GetAsOf().AsTime())))
+	}
+	if o := s.info.GetObserveOnly(); o != nil {
+		s.line("%s", s.paint.as(tintBad, "OBSERVE ONLY since "+s.moment(o.GetSince())+": nothing is started, executed or sent."))
+		s.fold("  ", oneLine(o.GetDetail())+restoredFrom(s, o))
+		s.fold("  ", "Look at what is true, then: jurymast restore confirm --reason ...")
 	}
 	for _, x := range s.automation {
 		if x.GetOn() {
