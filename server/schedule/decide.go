@@ -83,7 +83,8 @@ func decide(s store.Record[*jv1.Schedule], state *recordv1.ScheduleState, now ti
 		d.state.LastTime, d.state.LastTrigger = timestamppb.New(newest), TriggerName(s.Msg.GetName(), newest)
 	}
 	d.state.Missed += d.missed
-	return d, d.reckon(s.Msg, newest)
+	err = d.reckon(s.Msg, newest)
+	return d, err
 }
 
 // begin reckons a schedule that was stored anew. Its times count from when it was stored, also when it is looked at only
@@ -103,7 +104,8 @@ func begin(s store.Record[*jv1.Schedule], before *recordv1.ScheduleState, now ti
 	if s.Msg.GetPaused() {
 		return d, nil
 	}
-	return d, d.reckon(s.Msg, from)
+	err := d.reckon(s.Msg, from)
+	return d, err
 }
 
 // miss turns a time that was to be fired into a missed one.
