@@ -19,7 +19,7 @@ func (s *catalogService) GetSchedule(_ context.Context, req *jv1.GetScheduleRequ
 	if err != nil {
 		return nil, err
 	}
-	s.store.Read(func(v store.View) { standing(v, out, s.now()) })
+	s.store.Read(func(v store.View) { standing(v, out, s.store.RestoreEpoch(), s.now()) })
 	return out, nil
 }
 
@@ -28,21 +28,21 @@ func (s *catalogService) ListSchedules(_ context.Context, req *jv1.ListSchedules
 	all, next, err := listPage[*jv1.Schedule](s.common, store.Schedules, req.GetPageSize(), req.GetPageToken())
 	s.store.Read(func(v store.View) {
 		for _, one := range all {
-			standing(v, one, s.now())
+			standing(v, one, s.store.RestoreEpoch(), s.now())
 		}
 	})
 	return &jv1.ListSchedulesResponse{Schedules: all, NextPageToken: next}, err
 }
 
-// standing adds to a schedule where it stands. One that was stored only now has no state yet: its next time is reckoned
-// as it will be.
-func standing(v store.View, s *jv1.Schedule, now time.Time) {
+// standing adds to a schedule where it stands. One that was stored only now, or restored, has no state of its own yet: its
+// next time is reckoned as it will be.
+func standing(v store.View, s *jv1.Schedule, epoch string, now time.Time) {
 	state := store.Get[*recordv1.ScheduleState](v, store.ScheduleStateKey(s.GetName())).Msg
 	s.LastTime, s.LastTrigger, s.Missed = state.GetLastTime(), state.GetLastTrigger(), state.GetMissed()
 	if s.GetPaused() {
 		return
 	}
-	if state != nil && state.GetScheduleRevision() == s.GetRevision() {
+	if state != nil && state.GetScheduleRevision() == s.GetRevision() && state.GetRestoreEpoch() == epoch {
 		s.NextTime = state.GetNextTime()
 		return
 	}

@@ -73,7 +73,7 @@ func TestScheduleStands(t *testing.T) {
 		return timestamppb.New(time.Date(2030, 1, 1, h, 0, 0, 0, time.UTC))
 	}
 	state := &recordv1.ScheduleState{
-		ScheduleRevision: first.GetRevision(), NextTime: stamp(5), LastTime: stamp(4), LastTrigger: "s-nightly-1", Missed: 7,
+		RestoreEpoch: r.store.RestoreEpoch(), ScheduleRevision: first.GetRevision(), NextTime: stamp(5), LastTime: stamp(4), LastTrigger: "s-nightly-1", Missed: 7,
 	}
 	r.put(store.Put(store.ScheduleStateKey("nightly"), state))
 	if s := get(); !proto.Equal(s.GetNextTime(), stamp(5)) || !proto.Equal(s.GetLastTime(), stamp(4)) || s.GetLastTrigger() != "s-nightly-1" || s.GetMissed() != 7 {

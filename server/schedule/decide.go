@@ -58,10 +58,11 @@ type decision struct {
 	next time.Time
 }
 
-// decide says what is to be done about a schedule as it is stored, in the state in which it stands; nil: in none.
-func decide(s store.Record[*jv1.Schedule], state *recordv1.ScheduleState, now time.Time) (decision, error) {
-	if state == nil || state.GetScheduleRevision() != s.Mod {
-		return begin(s, state, now)
+// decide says what is to be done about a schedule as it is stored, in the state in which it stands; nil: in none. The
+// restore epoch is that of the store.
+func decide(s store.Record[*jv1.Schedule], state *recordv1.ScheduleState, epoch string, now time.Time) (decision, error) {
+	if state == nil || state.GetScheduleRevision() != s.Mod || state.GetRestoreEpoch() != epoch {
+		return begin(s, state, epoch, now)
 	}
 	if s.Msg.GetPaused() || state.GetNextTime() == nil {
 		return decision{reason: rests}, nil
@@ -88,18 +89,16 @@ func decide(s store.Record[*jv1.Schedule], state *recordv1.ScheduleState, now ti
 }
 
 // begin reckons a schedule that was stored anew. Its times count from when it was stored, also when it is looked at only
-// later, but not from a moment that our clock has not reached. After the time it fired last, if that was later: then it
-// has a new revision because a backup was restored.
-func begin(s store.Record[*jv1.Schedule], before *recordv1.ScheduleState, now time.Time) (decision, error) {
+// later, but not from a moment that our clock has not reached. In a store that was restored they count from now on: what
+// fired since the backup is not known.
+func begin(s store.Record[*jv1.Schedule], before *recordv1.ScheduleState, epoch string, now time.Time) (decision, error) {
 	d := decision{reason: begins, state: &recordv1.ScheduleState{
-		ScheduleRevision: s.Mod, LastTime: before.GetLastTime(), LastTrigger: before.GetLastTrigger(),
+		ScheduleRevision: s.Mod, RestoreEpoch: epoch, LastTime: before.GetLastTime(), LastTrigger: before.GetLastTrigger(),
 	}}
 	from := now
-	if stored := s.Msg.GetUpdateTime(); stored.IsValid() && stored.AsTime().Before(now) {
+	restored := before != nil && before.GetRestoreEpoch() != epoch
+	if stored := s.Msg.GetUpdateTime(); !restored && stored.IsValid() && stored.AsTime().Before(now) {
 		from = stored.AsTime()
-	}
-	if last := before.GetLastTime(); last.IsValid() && last.AsTime().After(from) && !last.AsTime().After(now) {
-		from = last.AsTime()
 	}
 	if s.Msg.GetPaused() {
 		return d, nil

@@ -59,7 +59,7 @@ func TestDecide(t *testing.T) {
 				ScheduleRevision: 7, NextTime: timestamppb.New(at(t, "2026-03-01T12:00:00Z")), LastTrigger: "before", Missed: 2,
 			}
 			before := proto.CloneOf(state)
-			d, err := decide(store.Record[*jv1.Schedule]{Msg: c.schedule, Mod: 7}, state, at(t, c.now))
+			d, err := decide(store.Record[*jv1.Schedule]{Msg: c.schedule, Mod: 7}, state, "", at(t, c.now))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -89,7 +89,9 @@ func TestDecide(t *testing.T) {
 // TestDecideAnew looks at schedules that have no state, or one of another revision.
 func TestDecideAnew(t *testing.T) {
 	last := timestamppb.New(at(t, "2026-03-01T09:00:00Z"))
-	old := &recordv1.ScheduleState{ScheduleRevision: 3, NextTime: timestamppb.New(at(t, "2026-03-01T10:00:00Z")), LastTime: last, LastTrigger: "l", Missed: 5}
+	old := &recordv1.ScheduleState{RestoreEpoch: "e2", ScheduleRevision: 3, NextTime: timestamppb.New(at(t, "2026-03-01T10:00:00Z")), LastTime: last, LastTrigger: "l", Missed: 5}
+	backup := proto.CloneOf(old)
+	backup.ScheduleRevision, backup.RestoreEpoch = 7, "e1"
 	for name, c := range map[string]struct {
 		stored, now string
 		state       *recordv1.ScheduleState
@@ -101,7 +103,7 @@ func TestDecideAnew(t *testing.T) {
 		"new, seen late":             {"2026-03-01T11:59:59Z", "2026-03-01T12:00:20Z", nil, false, "@hourly", "2026-03-01T12:00:00Z"},
 		"stored by a clock ahead":    {"2026-04-01T00:00:00Z", "2026-03-01T11:30:00Z", nil, false, "@hourly", "2026-03-01T12:00:00Z"},
 		"changed":                    {"2026-03-01T11:30:00Z", "2026-03-01T11:30:00Z", old, false, "*/15 * * * *", "2026-03-01T11:45:00Z"},
-		"of a backup":                {"2026-01-01T00:00:00Z", "2026-03-01T09:30:00Z", old, false, "@hourly", "2026-03-01T10:00:00Z"},
+		"of a backup":                {"2026-01-01T00:00:00Z", "2026-03-01T13:30:00Z", backup, false, "@hourly", "2026-03-01T14:00:00Z"},
 		"the last was ahead of time": {"2026-03-01T05:30:00Z", "2026-03-01T05:30:01Z", old, false, "@hourly", "2026-03-01T06:00:00Z"},
 		"paused":                     {"2026-03-01T11:30:00Z", "2026-03-01T11:30:00Z", old, true, "@hourly", ""},
 		"never again":                {"2026-03-01T11:30:00Z", "2026-03-01T11:30:00Z", nil, false, "0 0 30 2 *", ""},
@@ -110,7 +112,7 @@ func TestDecideAnew(t *testing.T) {
 			s := store.Record[*jv1.Schedule]{Mod: 7, Msg: &jv1.Schedule{
 				Name: "x", Cron: c.cron, Paused: c.paused, UpdateTime: timestamppb.New(at(t, c.stored)),
 			}}
-			d, err := decide(s, c.state, at(t, c.now))
+			d, err := decide(s, c.state, "e2", at(t, c.now))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -122,7 +124,7 @@ func TestDecideAnew(t *testing.T) {
 				t.Errorf("next is %v, want %s", d.next, c.next)
 			}
 			// What was decided rests.
-			again, err := decide(s, d.state, at(t, "2026-03-01T00:00:00Z"))
+			again, err := decide(s, d.state, "e2", at(t, "2026-03-01T00:00:00Z"))
 			if err != nil || again.reason != rests || again.state != nil {
 				t.Errorf("again: %+v, %v", again, err)
 			}
@@ -135,7 +137,7 @@ func TestManyMissed(t *testing.T) {
 	now := at(t, "2027-03-01T12:00:30Z")
 	state := &recordv1.ScheduleState{ScheduleRevision: 7, NextTime: timestamppb.New(at(t, "2026-03-01T12:00:00Z"))}
 	began := time.Now()
-	d, err := decide(store.Record[*jv1.Schedule]{Mod: 7, Msg: &jv1.Schedule{Name: "x", Cron: "* * * * *"}}, state, now)
+	d, err := decide(store.Record[*jv1.Schedule]{Mod: 7, Msg: &jv1.Schedule{Name: "x", Cron: "* * * * *"}}, state, "", now)
 	if err != nil || d.reason != fires || !d.due.Equal(now.Truncate(time.Minute)) || d.missed < maxCounted {
 		t.Errorf("%+v, %v", d, err)
 	}

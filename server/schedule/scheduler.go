@@ -149,7 +149,7 @@ func (s *Scheduler) round(ctx context.Context, session *store.Session) (next tim
 func (s *Scheduler) one(ctx context.Context, session *store.Session, at standing) (next time.Time, err error) {
 	for try := range maxTries {
 		now := s.o.Now()
-		d, err := decide(at.schedule, at.state.Msg, now)
+		d, err := decide(at.schedule, at.state.Msg, s.o.Store.RestoreEpoch(), now)
 		if err != nil {
 			s.o.Logger.Warn("a schedule can't be reckoned", telemetry.KeyError, err)
 			return next, nil // it won't be better before it is stored anew

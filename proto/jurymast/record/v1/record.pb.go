@@ -614,7 +614,9 @@ type ScheduleState struct {
 	// Trigger it fired last.
 	LastTrigger string `protobuf:"bytes,4,opt,name=last_trigger,json=lastTrigger,proto3" json:"last_trigger,omitempty"`
 	// Times that were missed and not fired.
-	Missed        int64 `protobuf:"varint,5,opt,name=missed,proto3" json:"missed,omitempty"`
+	Missed int64 `protobuf:"varint,5,opt,name=missed,proto3" json:"missed,omitempty"`
+	// Life of the store it was reckoned in; in another one, after a restore, it begins anew.
+	RestoreEpoch  string `protobuf:"bytes,6,opt,name=restore_epoch,json=restoreEpoch,proto3" json:"restore_epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -682,6 +684,13 @@ func (x *ScheduleState) GetMissed() int64 {
 		return x.Missed
 	}
 	return 0
+}
+
+func (x *ScheduleState) GetRestoreEpoch() string {
+	if x != nil {
+		return x.RestoreEpoch
+	}
+	return ""
 }
 
 // OpenIncident ties a service to the incident that is open for it, so that there is at most one.
@@ -1287,13 +1296,14 @@ const file_jurymast_record_v1_record_proto_rawDesc = "" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\tR\x03run\x12;\n" +
 	"\vexpire_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"\xe9\x01\n" +
+	"expireTime\"\x8e\x02\n" +
 	"\rScheduleState\x12+\n" +
 	"\x11schedule_revision\x18\x01 \x01(\x03R\x10scheduleRevision\x127\n" +
 	"\tnext_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bnextTime\x127\n" +
 	"\tlast_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\blastTime\x12!\n" +
 	"\flast_trigger\x18\x04 \x01(\tR\vlastTrigger\x12\x16\n" +
-	"\x06missed\x18\x05 \x01(\x03R\x06missed\"*\n" +
+	"\x06missed\x18\x05 \x01(\x03R\x06missed\x12#\n" +
+	"\rrestore_epoch\x18\x06 \x01(\tR\frestoreEpoch\"*\n" +
 	"\fOpenIncident\x12\x1a\n" +
 	"\bincident\x18\x01 \x01(\tR\bincident\"\xb8\x01\n" +
 	"\aRequest\x12\x1c\n" +
