@@ -37,7 +37,7 @@ var Table = map[jv1.RunEventKind][]jv1.RunState{
 	jv1.RunEventKind_RUN_EVENT_KIND_CANDIDATE_FAILED:  {running},
 	jv1.RunEventKind_RUN_EVENT_KIND_CONDITION_CHANGED: {running},
 	jv1.RunEventKind_RUN_EVENT_KIND_STEP_SLOW:         {running},
-	jv1.RunEventKind_RUN_EVENT_KIND_ESCALATED:         {waiting},
+	jv1.RunEventKind_RUN_EVENT_KIND_ESCALATED:         {running, waiting},
 }
 
 // Allowed tells whether an event of the kind may happen in the state.

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 	"github.com/jurymast/jurymast/runbooks/runs"
 	"github.com/jurymast/jurymast/server/steps"
@@ -25,29 +27,45 @@ func (t *turn) await(i int) (again bool, err error) {
 			return t.follow(i, kind.Advance(in))
 		}
 	}
-	if t.run.GetState() != jv1.RunState_RUN_STATE_WAITING {
-		return false, nil // other branches act
-	}
-	return false, t.attend()
+	return false, t.attend(i)
 }
 
-// attend sees that people are told of a run that waits for them, and that the next look is in time for it.
-func (t *turn) attend() error {
-	next, err := t.remind()
+// attend sees that people are told of a run that waits for them, or of its step at i where other branches act, and that
+// the next look is in time for it.
+func (t *turn) attend(i int) error {
+	in := &steps.Input{
+		Run: t.run, At: &jv1.StepRun{}, Step: &jv1.Step{}, Plan: t.plan, Tree: t.tree, Desk: t.desk, Owner: t.owner,
+	}
+	if t.run.GetState() != jv1.RunState_RUN_STATE_WAITING {
+		if i < 0 || !runs.Waits(t.run.GetSteps()[i]) {
+			return nil
+		}
+		in = t.input(i)
+		in.Run = branch(t.run, in.At)
+	}
+	next, err := t.remind(in)
 	t.until = earliest(t.until, next)
 	return err
+}
+
+// branch is a run as one of its steps sees it that waits for a human while other branches act.
+func branch(run *jv1.Run, s *jv1.StepRun) *jv1.Run {
+	out := proto.CloneOf(run)
+	out.State, out.Wait, out.WaitText = jv1.RunState_RUN_STATE_WAITING, runs.WaitOf(run, s), s.GetWaitText()
+	out.WaitSince = s.GetStartTime()
+	if ended := runs.LastAttempt(s).GetEndTime(); ended != nil && s.GetKind() != "approval" {
+		out.WaitSince = ended
+	}
+	return out
 }
 
 // remind tells people what is due to be told and returns when the next is: at once those who don't know yet that the run
 // needs them, all again after a while, and further people when nobody answers. The id of a message holds its number, so
 // that it is written once whoever writes it.
-func (t *turn) remind() (time.Time, error) {
-	in := &steps.Input{
-		Run: t.run, At: &jv1.StepRun{}, Step: &jv1.Step{}, Plan: t.plan, Tree: t.tree, Desk: t.desk, Owner: t.owner,
-	}
-	since, now := t.run.GetWaitSince().AsTime(), t.desk.Now
+func (t *turn) remind(in *steps.Input) (time.Time, error) {
+	since, now := in.Run.GetWaitSince().AsTime(), t.desk.Now
 	n := nth(since, now, steps.Reminder)
-	if n > 0 && steps.Remind(in, n) || unforeseen(t.run) && steps.Attention(in) {
+	if n > 0 && steps.Remind(in, n) || unforeseen(in.Run) && steps.Attention(in) {
 		return now, nil
 	}
 	next := since.Add(time.Duration(n+1) * steps.Reminder)
@@ -65,7 +83,7 @@ func (t *turn) remind() (time.Time, error) {
 		return next, nil
 	}
 	return next, t.fold(runs.Event{
-		Kind: jv1.RunEventKind_RUN_EVENT_KIND_ESCALATED, Time: now, Message: text,
+		Kind: jv1.RunEventKind_RUN_EVENT_KIND_ESCALATED, Step: in.At.GetId(), Time: now, Message: text,
 		Details: map[string]string{"channels": strings.Join(t.plan.GetEscalation().GetChannels(), ", ")},
 	})
 }

@@ -194,3 +194,38 @@ func TestPeopleAreToldAtOnceWhenARunStops(t *testing.T) {
 		}
 	})
 }
+
+func beside(id string, list ...*jv1.Step) *jv1.Step {
+	return &jv1.Step{Id: id, Action: &jv1.Step_Parallel{Parallel: &jv1.ParallelStep{Steps: list}}}
+}
+
+// A step that waits for a human while other branches act is asked for, warned of and escalated all the same.
+func TestABranchThatWaitsIsEscalatedWhileOthersAct(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.commit(store.Put(store.ChannelKey("boss"), &jv1.Channel{Name: "boss"}))
+		sure := lasting(approving(ask("sure"), func(a *jv1.ApprovalStep) { a.OnTimeout = jv1.TimeoutAction_TIMEOUT_ACTION_ESCALATE }), 30*time.Minute)
+		r.catalog(book("s", escalating(10*time.Minute), doing(beside("both", until("queueing"), sure))))
+		start(t, r, "s")
+		synctest.Wait()
+		want(t, r.only(), running)
+		time.Sleep(11 * time.Minute)
+		r.wantEscalations(1)
+		time.Sleep(17 * time.Minute)
+		r.wantEscalations(2)
+		if n := r.told("if nobody answers by"); n != 1 {
+			t.Errorf("%d warnings", n)
+		}
+		time.Sleep(5 * time.Minute) // its time is up: it is escalated, and goes on
+		synctest.Wait()
+		want(t, r.only(), running)
+		if n := r.told("nobody answered yet"); n != 2 {
+			t.Errorf("%d messages of the approval's own escalation, want one to each channel", n)
+		}
+		decide(t, r)
+		if _, err := r.first.desk.SetQueueing(as(r.ctx, "ana"), &jv1.SetQueueingRequest{Service: "chat", On: true, Reason: "x"}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		want(t, r.only(), succeeded)
+	})
+}

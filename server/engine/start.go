@@ -241,7 +241,7 @@ func (s *start) propose(t *turn) error {
 	if err := t.fold(ev); err != nil {
 		return err
 	}
-	return t.attend()
+	return t.attend(-1)
 }
 
 // supersede ends a run that waits for a human in the transaction that creates the next one.

@@ -269,9 +269,7 @@ func (t *turn) follow(i int, m steps.Move) (again bool, err error) {
 		if m.Held != nil {
 			t.held = m.Held
 		}
-		if t.run.GetState() == jv1.RunState_RUN_STATE_WAITING {
-			return false, t.attend()
-		}
+		return false, t.attend(i)
 	}
 	return false, nil
 }

@@ -100,7 +100,11 @@ func Escalate(in *Input, n int64) string {
 	return l.question
 }
 
+// waitLetter begins a message about a wait: of the run, or of a step of it while other branches act.
 func waitLetter(in *Input, id string) letter {
+	if step := in.At.GetId(); step != "" {
+		id = step + "-" + id
+	}
 	return letter{id: id, step: in.At.GetId(), wait: in.Run.GetWait()}
 }
 

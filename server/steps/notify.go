@@ -1,6 +1,8 @@
 package steps
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -80,7 +82,7 @@ func post(in *Input, l letter) error {
 			continue // a key may be written once in a transaction
 		}
 		id := notificationID(in.Run, l.id, channel)
-		if len(id) > 250 {
+		if len(id) > maxNotification {
 			return fmt.Errorf("the id of the message to %s is too long", channel)
 		}
 		in.Desk.Add(store.Put(store.OutboxKey(id), &jv1.Notification{
@@ -98,9 +100,18 @@ func post(in *Input, l letter) error {
 // the time they were written.
 func order(in *Input) time.Duration { return time.Duration(in.Node+1) * time.Microsecond }
 
-// notificationID is stable for one run, message and channel, and so is what a receiver sees of it.
+// maxNotification is the most bytes of a notification's id; it is a part of a key.
+const maxNotification = 250
+
+// notificationID is stable for one run, message and channel, and so is what a receiver sees of it. Of a message whose id
+// would be too long, as the paths of steps inside of steps can be, it is a hash.
 func notificationID(run *jv1.Run, id, channel string) string {
-	return run.GetName() + "." + id + "." + channel
+	full := run.GetName() + "." + id + "." + channel
+	if len(full) <= maxNotification {
+		return full
+	}
+	sum := sha256.Sum256([]byte(id))
+	return run.GetName() + "." + hex.EncodeToString(sum[:16]) + "." + channel
 }
 
 // thread joins the messages of one episode: what opens an alert and what resolves it come from different runs.

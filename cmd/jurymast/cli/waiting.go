@@ -7,19 +7,23 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 	"github.com/jurymast/jurymast/runbooks/runs"
 )
 
 // waiting lists the runs that wait for a human: the question, the commands that answer, and what happens when nobody does.
 func (s *statusScreen) waiting() {
-	waiting := keep(s.runs, func(r *jv1.Run) bool { return r.GetState() == jv1.RunState_RUN_STATE_WAITING })
+	waiting := keep(s.runs, func(r *jv1.Run) bool {
+		return r.GetState() == jv1.RunState_RUN_STATE_WAITING || len(runs.Waiting(r)) > 0 // other branches of it may act
+	})
 	if len(waiting) == 0 {
 		return
 	}
 	s.heading("Waiting for you")
 	for _, r := range waiting {
-		s.fold("  ", fmt.Sprintf("%s for %s, since %s: %s", r.GetRunbook(), r.GetService(), s.moment(r.GetWaitSince()), oneLine(waitText(r))))
+		s.fold("  ", fmt.Sprintf("%s for %s, since %s: %s", r.GetRunbook(), r.GetService(), s.moment(waitSince(r)), oneLine(waitText(r))))
 		if next := s.unanswered(r, s.plans[planOf(r)]); next != "" {
 			s.fold("    ", next)
 		}
@@ -29,9 +33,20 @@ func (s *statusScreen) waiting() {
 	}
 }
 
+// waitSince is since when a run, or the first of its steps that do, waits for a human.
+func waitSince(r *jv1.Run) *timestamppb.Timestamp {
+	if steps := runs.Waiting(r); r.GetWaitSince() == nil && len(steps) > 0 {
+		return steps[0].GetStartTime()
+	}
+	return r.GetWaitSince()
+}
+
 func waitText(r *jv1.Run) string {
 	if r.GetWaitText() != "" {
 		return r.GetWaitText()
+	}
+	if steps := runs.Waiting(r); len(steps) > 0 && steps[0].GetWaitText() != "" {
+		return steps[0].GetWaitText()
 	}
 	return strings.ToLower(strings.ReplaceAll(word(r.GetWait()), "_", " "))
 }
