@@ -37,8 +37,10 @@ func TestEveryMutantIsFound(t *testing.T) {
 			switch {
 			case err == nil:
 				t.Errorf("no test of %s that matches %s found it", m.Package, m.Run)
-			case ctx.Err() != nil && !strings.Contains(string(out), "--- FAIL"):
+			case ctx.Err() != nil && by(string(out)) == "":
 				t.Errorf("not found within %v", limit)
+			case by(string(out)) == "":
+				t.Errorf("the tests did not run: %v\n%s", err, out)
 			default:
 				found++
 				slowest = max(slowest, took)
@@ -81,7 +83,7 @@ func compile(t *testing.T, m Mutant) string {
 	return bin
 }
 
-// by names the first test that failed, or says that the test ended otherwise.
+// by names the first test that failed, or how the tests ended otherwise; empty: no bug was found.
 func by(out string) string {
 	for line := range strings.Lines(out) {
 		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "--- FAIL: "); ok {
@@ -89,5 +91,11 @@ func by(out string) string {
 			return name
 		}
 	}
-	return "a panic or a deadlock"
+	for _, end := range []string{"panic: ", "fatal error: "} {
+		if _, rest, ok := strings.Cut(out, end); ok {
+			line, _, _ := strings.Cut(rest, "\n")
+			return end + line
+		}
+	}
+	return ""
 }
