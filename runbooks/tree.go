@@ -298,6 +298,8 @@ func (e *expansion) changes(i int) map[string]int {
 		out["the route"] = i
 	case "enable_queueing", "disable_queueing", "drain_queue":
 		out["queueing"] = i
+	case "update_incident":
+		out["the incident"] = i
 	}
 	for _, child := range e.tree.Nodes[i].Children {
 		for what, by := range e.changes(child) {

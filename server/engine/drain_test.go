@@ -167,3 +167,19 @@ func TestALongDrainKeepsItsJournalSmall(t *testing.T) {
 		}
 	})
 }
+
+// A step that is stopped, because the step it is part of has failed, is not asked any more how it ends.
+func TestADrainThatIsStoppedIsTakenAway(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.sink.answer = sinkAnswer
+		gw := &gateway{rig: r, name: "gw", queued: 5}
+		r.catalog(book("s", doing(parallel("both", anyError, drain("drain"), post("refused")))))
+		gw.report()
+		start(t, r, "s")
+		synctest.Wait()
+		want(t, r.only(), failed)
+		if st := r.state(); st.GetDrain() != nil || st.GetEpoch() < 2 {
+			t.Errorf("state %v", st)
+		}
+	})
+}
