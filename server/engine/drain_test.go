@@ -183,3 +183,30 @@ func TestADrainThatIsStoppedIsTakenAway(t *testing.T) {
 		}
 	})
 }
+
+// A drain beside a question goes on, and says how far it is, while a human is asked.
+func TestADrainGoesOnBesideAQuestion(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		gw := &gateway{rig: r, name: "gw", queued: 20}
+		r.catalog(book("s", doing(parallel("both", anyError, ask("sure"), drain("drain")))))
+		gw.report()
+		start(t, r, "s")
+		synctest.Wait()
+		want(t, r.only(), running)
+		for range 15 {
+			gw.work()
+			time.Sleep(time.Second)
+		}
+		if out := step(t, r.only(), "drain").GetOutput(); out["queued"] == "20" {
+			t.Errorf("progress %v", out)
+		}
+		for range 10 {
+			gw.work()
+			time.Sleep(time.Second)
+		}
+		want(t, r.only(), waiting)
+		if r.state().GetDrain() != nil {
+			t.Errorf("state %v", r.state())
+		}
+	})
+}
