@@ -17,6 +17,7 @@ import (
 	"github.com/jurymast/jurymast/server"
 	"github.com/jurymast/jurymast/server/api"
 	"github.com/jurymast/jurymast/server/auth"
+	"github.com/jurymast/jurymast/server/backup"
 	"github.com/jurymast/jurymast/server/detect"
 	"github.com/jurymast/jurymast/server/engine"
 	"github.com/jurymast/jurymast/server/notify"
@@ -77,11 +78,12 @@ func registeredMetrics(t *testing.T) map[string][]string {
 	engine.New(engine.Options{Store: st, Sessions: keeper, Registerer: d})
 	retention.New(retention.Options{Store: st, Registerer: d})
 	schedule.New(schedule.Options{Store: st, Sessions: keeper, Registerer: d})
+	_, errBackup := backup.New(backup.Options{Store: st, Dir: t.TempDir(), Replica: "docs", Registerer: d})
 	_, errDetect := detect.New(detect.Options{Store: st, Keeper: keeper, Replica: "docs", Registerer: d})
 	_, errNotify := notify.New(notify.Options{Store: st, Sessions: keeper, Registry: d})
 	who, errAuth := auth.New(auth.Options{})
 	_, errAPI := api.New(api.Options{Store: st, Registry: d, Auth: who})
-	for _, err := range []error{errDetect, errNotify, errAuth, errAPI} {
+	for _, err := range []error{errBackup, errDetect, errNotify, errAuth, errAPI} {
 		if err != nil {
 			t.Fatal(err)
 		}
