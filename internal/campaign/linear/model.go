@@ -142,7 +142,7 @@ func (h *History) Check(begin Begin, most time.Duration) Verdict {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	m := model(begin)
-	result, info := porcupine.CheckOperationsVerbose(m, h.ops, most)
+	result, info := porcupine.CheckOperationsVerbose(m, bound(h.ops), most)
 	return Verdict{Result: result, Operations: len(h.ops), model: m, info: info}
 }
 

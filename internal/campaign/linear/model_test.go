@@ -58,6 +58,11 @@ func TestPlantedHistories(t *testing.T) {
 		{"a run after another one was paused", []linear.Op{run(linear.Start, "r1"), run(linear.Pause, "r1"), run(linear.Start, "r2")}, porcupine.Ok},
 		{"a run after another one was resumed", []linear.Op{run(linear.Start, "r1"), run(linear.Pause, "r1"), run(linear.Resume, "r1"), run(linear.Start, "r2")}, porcupine.Illegal},
 		{"a resumed run that had given way", []linear.Op{run(linear.Start, "r1"), run(linear.Pause, "r1"), run(linear.Start, "r2"), run(linear.Resume, "r1")}, porcupine.Illegal},
+		{"a lost switch and its epoch made by another", []linear.Op{lost(to("b", 1)), to("c", 1), read("c", 2, false)}, porcupine.Ok},
+		{"a lost switch in the place of another", []linear.Op{lost(to("b", 1)), read("b", 2, false), to("c", 1)}, porcupine.Illegal},
+		{"a lost cancel of a run that had gone", []linear.Op{
+			run(linear.Start, "r1"), run(linear.Cancel, "r1"), run(linear.Start, "r2"), lost(run(linear.Cancel, "r1")), run(linear.Start, "r3"),
+		}, porcupine.Illegal},
 		{"a run whose cancel nobody heard", []linear.Op{run(linear.Start, "r1"), lost(run(linear.Cancel, "r1")), run(linear.Start, "r2")}, porcupine.Ok},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -66,6 +71,27 @@ func TestPlantedHistories(t *testing.T) {
 				t.Errorf("%s of %d operations, want %s", verdict.Result, verdict.Operations, test.want)
 			}
 		})
+	}
+}
+
+// Hundreds of lost answers must not keep the checker from an answer.
+func TestManyLostAnswers(t *testing.T) {
+	h := linear.NewHistory()
+	add := func(op linear.Op) {
+		op.Service = "s"
+		h.Add(0, time.Now(), op)
+		time.Sleep(time.Microsecond)
+	}
+	for epoch := int64(1); epoch <= 300; epoch++ {
+		for range 3 {
+			add(linear.Op{Kind: linear.Switch, Provider: string(rune('x' + epoch%3)), Epoch: epoch, Unknown: true})
+			add(linear.Op{Kind: linear.Cancel, Run: "r", Unknown: true})
+		}
+		add(linear.Op{Kind: linear.Switch, Provider: string(rune('a' + epoch%2)), Epoch: epoch})
+	}
+	verdict := h.Check(linear.Begin{Active: "a", Epoch: 1}, time.Minute)
+	if verdict.Result != porcupine.Ok {
+		t.Errorf("%s after a minute", verdict.Result)
 	}
 }
 

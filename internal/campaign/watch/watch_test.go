@@ -12,7 +12,9 @@ func TestPlantedStreams(t *testing.T) {
 	put := func(name, cursor string, revision int64) message {
 		return message{event: jv1.WatchEvent_WATCH_EVENT_PUT, cursor: cursor, name: name, revision: revision, order: revision}
 	}
-	mark := func(cursor string) message { return message{event: jv1.WatchEvent_WATCH_EVENT_BOOKMARK, cursor: cursor} }
+	mark := func(cursor string) message {
+		return message{event: jv1.WatchEvent_WATCH_EVENT_BOOKMARK, cursor: cursor}
+	}
 	reset := message{event: jv1.WatchEvent_WATCH_EVENT_RESET}
 	gone := func(name, cursor string) message {
 		return message{event: jv1.WatchEvent_WATCH_EVENT_DELETE, cursor: cursor, name: name}
