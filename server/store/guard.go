@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// guard mistrusts the watch: it asks the store for its revision when nothing was heard for a while, restarts a watch
+// guard mistrusts the watch: it asks the store for its revision again and again, restarts a watch
 // that stays behind, and compares the mirror with the store now and then.
 func (s *Store) guard() {
 	probe, sweep, bookmark := time.NewTicker(s.opts.Probe), time.NewTicker(s.opts.Sweep), time.NewTicker(s.opts.Bookmark)
@@ -21,9 +21,6 @@ func (s *Store) guard() {
 			return
 		case <-probe.C:
 			s.markAgain()
-			if _, ago := s.heard.last(); ago < s.opts.Probe {
-				continue
-			}
 			answers = s.ask(answers)
 		case <-s.doubts:
 			s.markAgain()

@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -332,6 +333,40 @@ func TestStoreThatWentBackIsListedAgain(t *testing.T) {
 		u := want(t, sub, "reset +a")
 		if u.Cursor.Revision != old.Revision() || u.Cursor.RestoreEpoch != s.RestoreEpoch() {
 			t.Errorf("cursor %+v, store at %d", u.Cursor, old.Revision())
+		}
+	})
+}
+
+// What the watch delivers late must not make an old picture look live: a link, or a process, that was held up for a while
+// hears first what was said long ago.
+func TestOldNewsDoesNotMakeAPictureLive(t *testing.T) {
+	bubble(t, store.Options{Probe: time.Second, Stale: 5 * time.Second}, func(t *testing.T, m *store.Memory, f *storetest.Faulty, s *store.Store) {
+		rev := put(t, s, "a")
+		// As after a pause: nothing is answered for long, then the watch delivers what it had kept, and is slow about it.
+		f.OnRange(func(ctx context.Context, _ store.Query) error {
+			<-ctx.Done()
+			return fmt.Errorf("held up: %w", store.ErrUnavailable)
+		})
+		f.FilterWatch(func(b store.Batch) (store.Batch, bool) {
+			time.Sleep(20 * time.Second)
+			return b, true
+		})
+		for range 10 {
+			op := store.Op{Key: store.ProviderKey("a"), Value: store.Seal(provider("b"))}
+			result, err := m.Commit(t.Context(), store.Txn{If: []store.Compare{store.Unchanged(op.Key, rev)}, Then: []store.Op{op}})
+			if err != nil || !result.Committed {
+				t.Fatalf("commit: %+v, %v", result, err)
+			}
+			rev = result.Revision
+			time.Sleep(time.Second)
+		}
+		for range 300 {
+			time.Sleep(100 * time.Millisecond)
+			s.Read(func(v store.View) {
+				if s.Freshness().Live && v.Revision() < rev {
+					t.Fatalf("live at revision %d, while %d has been stored for seconds", v.Revision(), rev)
+				}
+			})
 		}
 	})
 }

@@ -20,7 +20,7 @@ type Options struct {
 	Now func() time.Time
 	// Writers is the most transactions in flight, 16 by default: with 64 writers the slowest take ten times as long.
 	Writers int
-	// Probe is how long the mirror may hear nothing before the store is asked whether it still lives, 1 s by default.
+	// Probe is how often the store is asked whether it still lives and how far it is, 1 s by default.
 	Probe time.Duration
 	// Stale is after how long without a sign of life the mirror stops to be live, 5 s by default.
 	Stale time.Duration

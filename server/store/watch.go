@@ -105,9 +105,7 @@ func (s *Store) endWatch(reason error) {
 
 // apply takes a batch of the watch over.
 func (s *Store) apply(b Batch) {
-	if len(b.Changes) > 0 { // a member without a majority may still send bookmarks
-		s.heard.at(s.opts.Now(), time.Now())
-	}
+	// It is no sign that the picture is new: what was held up, by a link or in this process, may have been said long ago.
 	snap := s.hub.current.Load()
 	if n := len(b.Changes); n > 0 && b.Revision > snap.revision {
 		s.last = b.Changes[n-1]
@@ -176,6 +174,7 @@ func (s *Store) list(ctx context.Context, at Query, f func(Entry)) (last Page, e
 // relist replaces the mirror by what is stored now, and publishes the difference. When the difference can't be a
 // continuation of what was seen, subscribers start again.
 func (s *Store) relist(ctx context.Context) error {
+	wall, asked := s.opts.Now(), time.Now()
 	old := s.hub.current.Load()
 	fresh := (&snapshot{}).next()
 	diff := old.next()
@@ -212,7 +211,7 @@ func (s *Store) relist(ctx context.Context) error {
 	}
 	s.last = Change{}
 	back := s.notice(picture, page, judge, older)
-	s.heard.at(s.opts.Now(), time.Now())
+	s.heard.at(wall, asked)
 	s.hub.publish(picture, &batch{revision: revision, events: diff.events, size: diff.size},
 		old.revision == 0 || revision < old.revision || contradicts || back)
 	s.live()
@@ -222,7 +221,7 @@ func (s *Store) relist(ctx context.Context) error {
 	return nil
 }
 
-// heard is when the store was heard last.
+// heard is when the store was asked last whose answer the mirror has reached: then the picture was complete.
 type heard struct {
 	mu      sync.Mutex
 	wall    time.Time // to show

@@ -228,7 +228,7 @@ func (x client) change(op Op, request string) {
 func (x client) start(op Op, request string) {
 	begun := time.Now()
 	op.Kind, op.Run = Start, ""
-	var last error
+	var last, doubt error
 	for time.Since(begun) < time.Minute {
 		run, err := call(func(ctx context.Context) (*jv1.Run, error) {
 			return jv1.NewRunServiceClient(x.conn()).StartRun(ctx, &jv1.StartRunRequest{
@@ -247,7 +247,12 @@ func (x client) start(op Op, request string) {
 		if !unknown(err) {
 			break
 		}
+		doubt = err
 		time.Sleep(50 * time.Millisecond)
+	}
+	if last != nil && doubt != nil {
+		// One replica refuses, and what was sent to another one before may still be on its way.
+		op.Run, last = "?"+request, doubt
 	}
 	x.done(begun, op, last)
 }

@@ -44,6 +44,9 @@ type Request struct {
 	Run string
 	// Refused is why it was refused for good. Empty with no Run: nobody knows.
 	Refused string
+	// Doubt says that the outcome of an earlier try was unknown when another replica refused it: it may have started a run
+	// all the same.
+	Doubt bool
 }
 
 // Driver starts runs. Its methods are safe for concurrent use.
@@ -105,7 +108,7 @@ const patience = 10 * time.Minute
 
 // ask sends a request, to one replica after the other, until it knows what became of it.
 func (d *Driver) ask(r *Request, first int) {
-	run, refused := "", ""
+	run, refused, doubt := "", "", false
 	for tries := 0; time.Since(r.Begin) < patience; tries++ {
 		conn := d.o.Conns[(first+tries)%len(d.o.Conns)]
 		ctx, cancel := context.WithTimeout(context.Background(), d.o.Call)
@@ -124,11 +127,12 @@ func (d *Driver) ask(r *Request, first int) {
 			refused = status.Convert(err).Message()
 			break
 		}
+		doubt = true
 		time.Sleep(50 * time.Millisecond)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	r.Run, r.Refused, r.End = run, refused, time.Now()
+	r.Run, r.Refused, r.Doubt, r.End = run, refused, doubt, time.Now()
 	delete(d.busy, r.Service)
 }
 

@@ -155,6 +155,8 @@ func (r *Report) ledger(ledger []Request) {
 		switch {
 		case req.Run == "" && req.Refused == "":
 			r.wrong("nobody knows what became of %s after %d tries", req.ID, req.Tries)
+		case req.Run == "" && by[req.ID] != "" && req.Doubt:
+			r.Accepted++
 		case req.Run == "" && by[req.ID] != "":
 			r.wrong("%s was refused (%s) and started %s", req.ID, req.Refused, by[req.ID])
 		case req.Run != "":
