@@ -88,7 +88,8 @@ func (s *start) guards() (verdict, bool) {
 	if r := s.desk.CheckMaintenance(s.trigger.GetProvider()); r != nil {
 		return blocked(r), true
 	}
-	failing := s.trigger.GetHealth() != jv1.HealthState_HEALTH_STATE_HEALTHY
+	h := s.trigger.GetHealth()
+	failing := h == jv1.HealthState_HEALTH_STATE_FAILING || h == jv1.HealthState_HEALTH_STATE_BLOCKED
 	if r := cooling(s.desk, s.plan.Msg, s.trigger.GetProvider(), failing); r != nil {
 		return blocked(r), true
 	}
@@ -189,7 +190,7 @@ func (s *start) create(level jv1.AutomationLevel, superseded *jv1.Run) (verdict,
 	if err != nil {
 		return verdict{}, err
 	}
-	if t.held != nil && s.trigger != nil {
+	if t.held != nil && s.trigger != nil && !runs.Ended(t.run.GetState()) {
 		return blocked(t.held), nil // nothing of the turn is stored: the trigger waits instead of the run
 	}
 	s.settleLock(t)

@@ -103,7 +103,7 @@ func (s *storm) human() {
 	if len(all) > 0 {
 		name = all[len(all)-1-s.pick(min(len(all), 4))].GetName()
 	}
-	switch s.pick(10) {
+	switch s.pick(12) {
 	case 0:
 		_, _ = p.engine.Start(ctx, &jv1.StartRunRequest{Runbook: "slow", Reason: "test", RequestId: "start-" + id})
 	case 1:
@@ -122,6 +122,14 @@ func (s *storm) human() {
 		})
 	case 9:
 		_, _ = p.desk.SetAutomation(ctx, &jv1.SetAutomationRequest{On: s.pick(3) > 0, Reason: "test"})
+	case 10:
+		if s.pick(2) == 0 {
+			s.window("storm", time.Duration(1+s.pick(120))*time.Second)
+		} else {
+			s.commit(store.Delete(store.MaintenanceKey("storm")))
+		}
+	case 11:
+		_, _ = p.desk.Acknowledge(ctx, &jv1.AcknowledgeRequest{Service: "chat", Reason: "test"})
 	}
 }
 
