@@ -124,13 +124,18 @@ func (t *turn) slow() error {
 }
 
 // slowNext is when the next step that is under way will be slow; the zero time: none will. What history says of a step is
-// looked up once, after the transaction that began it, so that nobody waits for it.
+// looked up once, after the transaction that began it, so that nobody waits for it, and only when the step lasts as long as
+// could be called slow: most steps don't, and to look at all runs for each would cost more than the steps.
 func (x *executor) slowNext(t *turn) (next time.Time) {
 	for i, s := range t.run.GetSteps() {
 		if !mayBeSlow(t.run, s) {
 			continue
 		}
 		p, known := x.paces[s.GetId()]
+		if early := slowAt(s, pace{limit: minSlow}); !known && t.tree.Nodes[i].Step.GetExpected() == nil && x.e.o.Now().Before(early) {
+			next = earliest(next, early)
+			continue
+		}
 		if !known {
 			x.e.o.Store.Read(func(v store.View) { p = paceOf(v, t.run, s, t.tree.Nodes[i].Step) })
 			x.paces[s.GetId()] = p

@@ -223,7 +223,10 @@ func (s *storm) settleAll() {
 			case jv1.RunWait_RUN_WAIT_APPROVAL:
 				_, _ = e.Decide(human, &jv1.DecideRunRequest{Name: run.GetName(), Approve: true})
 			case jv1.RunWait_RUN_WAIT_OUTCOME_UNKNOWN, jv1.RunWait_RUN_WAIT_RESUME:
-				_, _ = e.Resume(human, &jv1.ResumeRunRequest{Name: run.GetName(), Reason: "go on", Outcome: jv1.OutcomeDecision_OUTCOME_DECISION_SUCCEEDED})
+				// An outcome is refused where none is asked for, and asked for where a call's is not known.
+				for _, o := range []jv1.OutcomeDecision{0, jv1.OutcomeDecision_OUTCOME_DECISION_SUCCEEDED} {
+					_, _ = e.Resume(human, &jv1.ResumeRunRequest{Name: run.GetName(), Reason: "go on", Outcome: o})
+				}
 			}
 		}
 	}
