@@ -210,3 +210,16 @@ func TestADrainGoesOnBesideAQuestion(t *testing.T) {
 		}
 	})
 }
+
+func TestADrainThatIsSkippedIsTakenAway(t *testing.T) {
+	draining(t, drain("drain"), func(t *testing.T, r *rig, _, _ *gateway) {
+		if _, err := r.first.engine.Skip(as(r.ctx, "ana"), &jv1.SkipStepRequest{Name: r.only().GetName(), Step: "drain", Reason: "by hand"}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		want(t, r.only(), succeeded)
+		if st := r.state(); st.GetDrain() != nil || st.GetQueueing() {
+			t.Errorf("state %v", st)
+		}
+	})
+}
