@@ -32,8 +32,11 @@ func plan(edit ...func(*jv1.Runbook)) *jv1.Runbook {
 	return p
 }
 
+// fataler is a test, of the property kind or not.
+type fataler interface{ Fatal(...any) }
+
 // tree lays a plan out that runs no other.
-func tree(t interface{ Fatal(...any) }, p *jv1.Runbook, others ...*jv1.Runbook) *runbooks.Tree {
+func tree(t fataler, p *jv1.Runbook, others ...*jv1.Runbook) *runbooks.Tree {
 	laid, err := runbooks.Expand(p, func(name string) *jv1.Runbook {
 		for _, o := range others {
 			if o.GetName() == name {

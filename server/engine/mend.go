@@ -21,6 +21,8 @@ func mend(g continuity.Guard, service string) string {
 	case continuity.SwitchLimit:
 		return "It is looked at again when the first of them is past the window; a human's start or switch isn't held back, " +
 			"and `switch_limit` in the settings says how many there may be"
+	case continuity.RunbookBroken:
+		return "Apply what fits together; it is looked at again then"
 	case continuity.LiveRun:
 		return "It is looked at again when that run ends or waits for a human; `jurymast run cancel` ends it"
 	case levelGuard:
