@@ -47,6 +47,7 @@ func normalizeSteps(steps []*jv1.Step, count map[string]int) {
 			step.Id = fmt.Sprintf("%s_%d", kind, count[kind])
 		}
 		setDefault(&step.OnFailure, jv1.OnFailure_ON_FAILURE_ABORT)
+		normalizeCompensation(step.GetCompensate().GetHttpRequest())
 		switch action := step.GetAction().(type) {
 		case *jv1.Step_Approval:
 			if action.Approval != nil {

@@ -46,7 +46,7 @@ func (o *outline) step(i int, fused bool) bool {
 	name := StepKind(node.Step)
 	k := o.kinds[name]
 	planned := &jv1.PlannedStep{
-		Id: node.ID, Kind: name, Condition: node.Step.GetIf(), Compensation: k.compensation,
+		Id: node.ID, Kind: name, Condition: node.Step.GetIf(), Compensation: compensationSummary(node.Step),
 	}
 	if node.Parent >= 0 {
 		planned.Parent = o.tree.Nodes[node.Parent].ID

@@ -230,7 +230,8 @@ func refers(rb *jv1.Runbook, kind, name string) bool {
 		case "detector":
 			return step.GetSwitchProvider().GetConfirm().GetDetector() == name
 		case "channel":
-			return slices.Contains(step.GetNotify().GetChannels(), name) || slices.Contains(step.GetApproval().GetChannels(), name)
+			return slices.Contains(step.GetNotify().GetChannels(), name) || slices.Contains(step.GetCompensate().GetNotify().GetChannels(), name) ||
+				slices.Contains(step.GetApproval().GetChannels(), name)
 		}
 		return false
 	})

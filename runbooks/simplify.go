@@ -40,6 +40,7 @@ func simplifySteps(steps []*jv1.Step, count map[string]int) {
 			step.Id = ""
 		}
 		dropDefault(&step.OnFailure, jv1.OnFailure_ON_FAILURE_ABORT)
+		simplifyCompensation(step.GetCompensate().GetHttpRequest())
 		switch action := step.GetAction().(type) {
 		case *jv1.Step_Approval:
 			if action.Approval != nil {

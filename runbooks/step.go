@@ -86,17 +86,14 @@ func (s *stepCheck) checkCommon(given *jv1.Step) {
 	if retry := s.step.GetRetry(); retry != nil {
 		s.checkRetry(retry)
 	}
+	s.checkCompensation()
 	if given.GetOnFailure() == jv1.OnFailure_ON_FAILURE_COMPENSATE && !s.undoes() {
-		s.warn("%s: there is nothing to compensate: no step up to here changes the state of a service", s.path+".on_failure")
+		s.warn("%s: there is nothing to compensate: no step up to here changes the state of a service, or has a compensate", s.path+".on_failure")
 	}
 }
 
 func (s *stepCheck) checkRetry(retry *jv1.Retry) {
-	initial, longest := retry.GetInitial(), retry.GetMax()
-	if initial != nil && longest != nil && longest.AsDuration() < initial.AsDuration() {
-		s.problem(s.path+".retry.max", "the longest wait, %s, is shorter than the first, %s",
-			words(longest.AsDuration()), words(initial.AsDuration()))
-	}
+	s.checkWaits(s.path+".retry", retry)
 	if s.kind != "http_request" {
 		s.warn("%s: retry has no effect, a %s step makes no attempts that fail", s.path+".retry", s.kind)
 	}
@@ -105,7 +102,7 @@ func (s *stepCheck) checkRetry(retry *jv1.Retry) {
 // undoes tells whether a step up to this one changes what can be undone.
 func (s *stepCheck) undoes() bool {
 	return slices.ContainsFunc(append(slices.Clip(s.before), flat([]*jv1.Step{s.step})...), func(step *jv1.Step) bool {
-		return IsStateStep(StepKind(step)) || step.GetRunRunbook() != nil
+		return compensates(step) || step.GetRunRunbook() != nil
 	})
 }
 

@@ -22,6 +22,9 @@ func shorten(run *jv1.Run) {
 		for len(s.GetAttempts()) > 1 && StepEnded(s.GetState()) {
 			s.Attempts = dropAttempt(s.GetAttempts())
 		}
+		if u := s.GetUndoing(); u != nil && len(u.GetAttempts()) > 1 {
+			u.Attempts = u.GetAttempts()[len(u.GetAttempts())-1:]
+		}
 	}
 	for n := maxError / 2; n > 10 && proto.Size(run) > maxRecord; n /= 2 {
 		for _, s := range run.GetSteps() {
@@ -40,6 +43,12 @@ func shortenStep(s *jv1.StepRun, n int) {
 	s.Error = bounded(s.GetError(), n)
 	for _, a := range s.GetAttempts() {
 		a.Error, a.Result = bounded(a.GetError(), n), bounded(a.GetResult(), n)
+	}
+	if u := s.GetUndoing(); u != nil {
+		u.Error = bounded(u.GetError(), n)
+		for _, a := range u.GetAttempts() {
+			a.Error, a.Result = bounded(a.GetError(), n), bounded(a.GetResult(), n)
+		}
 	}
 	for _, d := range s.GetDecisions() {
 		d.Comment = bounded(d.GetComment(), n)

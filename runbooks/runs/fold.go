@@ -87,10 +87,11 @@ func apply(run *jv1.Run, tree *runbooks.Tree, ev Event) error {
 		return fmt.Errorf("%v: run %s has no step %s: %w", ev.Kind, run.GetName(), ev.Step, ErrIllegal)
 	}
 	m := &mutation{run: run, tree: tree, i: i, step: run.GetSteps()[i], ev: ev}
-	if ev.Kind != jv1.RunEventKind_RUN_EVENT_KIND_STEP_COMPENSATED {
-		if err := m.legal(); err != nil {
-			return err
-		}
+	if undoes(ev.Kind) {
+		return m.undo()
+	}
+	if err := m.legal(); err != nil {
+		return err
 	}
 	held := Held(run)
 	if err := m.apply(); err != nil {

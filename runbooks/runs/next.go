@@ -56,7 +56,7 @@ func Next(run *jv1.Run, tree *runbooks.Tree, now time.Time) []Decision {
 	case Ended(run.GetState()):
 		return nil
 	case run.GetState() == compensating:
-		return []Decision{nextUndo(run)}
+		return []Decision{nextUndo(run, tree)}
 	}
 	w := &walk{run: run, tree: tree, now: now}
 	end := w.top()
@@ -227,11 +227,17 @@ func (w *walk) stop(steps []int) (open bool) {
 	return open
 }
 
-// cancel is how a run ends that a human canceled: undone when a step that is not done with, or one around it, says so.
+// cancel is how a run ends that a human canceled: undone when a step that is not done with, or one around it, says so, or
+// one that is yet to come.
 func (w *walk) cancel() Decision {
 	d := Decision{Action: End, Index: -1, State: jv1.RunState_RUN_STATE_CANCELED, Reason: w.run.GetOutcome()}
 	for _, i := range w.at {
 		if w.onFailure(i) == jv1.OnFailure_ON_FAILURE_COMPENSATE {
+			d.Action = Compensate
+		}
+	}
+	for i, s := range w.run.GetSteps() {
+		if s.GetState() == jv1.StepState_STEP_STATE_PENDING && w.onFailure(i) == jv1.OnFailure_ON_FAILURE_COMPENSATE {
 			d.Action = Compensate
 		}
 	}
@@ -312,21 +318,6 @@ func (w *walk) rejected(i int) bool {
 	}
 	return slices.ContainsFunc(w.run.GetSteps()[i].GetDecisions(), func(d *jv1.Decision) bool { return !d.GetApproved() }) ||
 		slices.ContainsFunc(w.tree.Nodes[i].Children, w.rejected)
-}
-
-// nextUndo walks back over the steps that replaced something, in the reverse order in which they ended.
-func nextUndo(run *jv1.Run) Decision {
-	last := -1
-	for i, s := range run.GetSteps() {
-		if s.GetUndo() != nil && s.GetState() != jv1.StepState_STEP_STATE_COMPENSATED &&
-			(last < 0 || s.GetEndEvent() >= run.GetSteps()[last].GetEndEvent()) {
-			last = i
-		}
-	}
-	if last >= 0 {
-		return Decision{Action: Undo, Index: last}
-	}
-	return Decision{Action: End, Index: -1, State: run.GetEndState(), Reason: run.GetOutcome()}
 }
 
 func overdue(run *jv1.Run, now time.Time) bool {

@@ -49,12 +49,7 @@ func InFlight(s *jv1.StepRun) bool {
 }
 
 // LastAttempt returns the newest attempt of a step, or nil.
-func LastAttempt(s *jv1.StepRun) *jv1.Attempt {
-	if n := len(s.GetAttempts()); n > 0 {
-		return s.GetAttempts()[n-1]
-	}
-	return nil
-}
+func LastAttempt(s *jv1.StepRun) *jv1.Attempt { return lastOf(s.GetAttempts()) }
 
 // StepOf returns the step of that id, or nil.
 func StepOf(run *jv1.Run, id string) *jv1.StepRun {

@@ -224,9 +224,14 @@ func overcome(ev runs.Event) runs.Event {
 	switch ev.Kind {
 	case jv1.RunEventKind_RUN_EVENT_KIND_ATTEMPT_FAILED, jv1.RunEventKind_RUN_EVENT_KIND_STEP_FAILED,
 		jv1.RunEventKind_RUN_EVENT_KIND_WAITING:
+		// What is certain of the call stays so: by it the step is undone, or not.
+		attempt := ev.Attempt
+		if attempt == jv1.AttemptState_ATTEMPT_STATE_UNSPECIFIED {
+			attempt = jv1.AttemptState_ATTEMPT_STATE_FAILED
+		}
 		return runs.Event{
-			Kind: jv1.RunEventKind_RUN_EVENT_KIND_STEP_CANCELED, Step: ev.Step, Time: ev.Time, Error: ev.Error,
-			Message: "stopped during its call: what it is part of is over",
+			Kind: jv1.RunEventKind_RUN_EVENT_KIND_STEP_CANCELED, Step: ev.Step, Time: ev.Time, Error: ev.Error, Attempt: attempt,
+			Details: ev.Details, Message: "stopped during its call: what it is part of is over",
 		}
 	}
 	return ev

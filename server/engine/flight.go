@@ -28,8 +28,12 @@ type flight struct {
 // flightKey names a call: no two attempts have the same id.
 type flightKey struct{ run, step, attempt string }
 
-// openAttempt is the id of the attempt of a step whose intent is stored and whose result is not; empty when there is none.
+// openAttempt is the id of the attempt of a step, or of its undoing, whose intent is stored and whose result is not; empty
+// when there is none.
 func openAttempt(s *jv1.StepRun) string {
+	if runs.UndoInFlight(s) {
+		return runs.LastUndo(s).GetId()
+	}
 	if runs.InFlight(s) {
 		return runs.LastAttempt(s).GetId()
 	}

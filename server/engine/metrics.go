@@ -18,6 +18,7 @@ type metrics struct {
 	escalations *prometheus.CounterVec
 	slow        *prometheus.CounterVec
 	held        *prometheus.CounterVec
+	notUndone   *prometheus.CounterVec
 	ended       *prometheus.CounterVec
 	conflicts   prometheus.Counter
 	foreign     prometheus.Counter
@@ -51,13 +52,16 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		slow: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "jurymast_steps_slow_total", Help: "Steps that took longer than expected, by runbook and step.",
 		}, []string{"runbook", "step"}),
+		notUndone: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "jurymast_steps_not_undone_total", Help: "Steps that could not be undone, by runbook and step.",
+		}, []string{"runbook", "step"}),
 		recovery: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "jurymast_recovery_seconds", Help: "Time from the first failure until a run restored service.",
 			Buckets: []float64{1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600},
 		}),
 	}
 	if r != nil {
-		r.MustRegister(m.live, m.escalations, m.slow, m.held, m.ended, m.conflicts, m.foreign, m.trouble, m.recovery)
+		r.MustRegister(m.live, m.escalations, m.slow, m.held, m.notUndone, m.ended, m.conflicts, m.foreign, m.trouble, m.recovery)
 	}
 	return m
 }
@@ -73,6 +77,8 @@ func (e *Engine) committed(t *turn) {
 		switch ev.GetKind() {
 		case jv1.RunEventKind_RUN_EVENT_KIND_ESCALATED:
 			e.metrics.escalations.WithLabelValues(t.run.GetRunbook()).Inc()
+		case jv1.RunEventKind_RUN_EVENT_KIND_UNDO_FAILED:
+			e.metrics.notUndone.WithLabelValues(t.run.GetRunbook(), ev.GetStep()).Inc()
 		case jv1.RunEventKind_RUN_EVENT_KIND_STEP_SLOW:
 			e.metrics.slow.WithLabelValues(t.run.GetRunbook(), ev.GetStep()).Inc()
 		}

@@ -90,7 +90,8 @@ func sinkAnswer(_ int, r *http.Request) (*http.Response, error) {
 	return respond(http.StatusOK), nil
 }
 
-// remember answers as a sink that knows its calls: it refuses what is posted to /refused, is in doubt about the first call of each key to /doubtful, and says
+// remember answers as a sink that knows its calls: it refuses what is posted to /refused, has no time for what is posted
+// to /unavailable, is in doubt about the first call of each key to /doubtful, and says
 // whether it has seen a key to who asks by GET.
 func remember() func(int, *http.Request) (*http.Response, error) {
 	var mu sync.Mutex
@@ -109,6 +110,8 @@ func remember() func(int, *http.Request) (*http.Response, error) {
 		switch {
 		case r.URL.Path == "/refused":
 			return respond(http.StatusBadRequest), nil
+		case r.URL.Path == "/unavailable":
+			return respond(http.StatusServiceUnavailable), nil
 		case r.URL.Path == "/doubtful" && seen[key] == 1:
 			return respond(http.StatusBadGateway), nil
 		}
@@ -418,4 +421,24 @@ func onFailure(s *jv1.Step, f jv1.OnFailure) *jv1.Step {
 func given(s *jv1.Step, condition string) *jv1.Step {
 	s.If = condition
 	return s
+}
+
+// undoneBy gives a step a compensation.
+func undoneBy(s *jv1.Step, c *jv1.Compensation) *jv1.Step {
+	s.Compensate = c
+	return s
+}
+
+// call is a compensation by a call.
+func call(path string, edit ...func(*jv1.Compensation)) *jv1.Compensation {
+	c := &jv1.Compensation{Action: &jv1.Compensation_HttpRequest{HttpRequest: &jv1.HttpRequestStep{Method: "DELETE", Url: "http://sink/" + path}}}
+	for _, f := range edit {
+		f(c)
+	}
+	return c
+}
+
+// untell is a compensation by a message.
+func untell(channel string) *jv1.Compensation {
+	return &jv1.Compensation{Action: &jv1.Compensation_Notify{Notify: &jv1.NotifyStep{Channels: []string{channel}, Text: "taken back"}}}
 }

@@ -131,7 +131,7 @@ func (t *turn) act(d runs.Decision) (again bool, err error) {
 			Kind: jv1.RunEventKind_RUN_EVENT_KIND_COMPENSATING, Time: t.desk.Now, State: d.State, Message: d.Reason,
 		})
 	case runs.Undo:
-		return true, t.undo(d.Index)
+		return t.undo(d.Index)
 	case runs.Hold:
 		return true, t.fold(runs.Event{
 			Kind: jv1.RunEventKind_RUN_EVENT_KIND_WAITING, Time: t.desk.Now, Wait: jv1.RunWait_RUN_WAIT_RESUME, Message: d.Reason,
@@ -291,15 +291,21 @@ func stepFailed(in *steps.Input, text string) runs.Event {
 	}
 }
 
-func (t *turn) undo(i int) error {
+// undo takes a step back: a state step by its inverse in this transaction, one with an effect outside by the call or the
+// message its plan has for it.
+func (t *turn) undo(i int) (again bool, err error) {
 	in := t.input(i)
+	if in.At.GetUndo() == nil && in.Step.GetCompensate() != nil {
+		if t.calling[in.At.GetId()] {
+			return false, nil
+		}
+		return t.follow(i, t.e.o.Kinds.Compensate(in))
+	}
 	text := "this version does not know steps of kind " + in.At.GetKind()
 	if kind, ok := t.e.o.Kinds.Kind(in.At.GetKind()); ok {
 		text = kind.Undo(in)
 	}
-	return t.fold(runs.Event{
-		Kind: jv1.RunEventKind_RUN_EVENT_KIND_STEP_COMPENSATED, Step: in.At.GetId(), Time: t.desk.Now, Message: text,
-	})
+	return true, t.fold(t.event(i, jv1.RunEventKind_RUN_EVENT_KIND_STEP_COMPENSATED, text))
 }
 
 // txn returns the transaction of the turn; ok is false when there is nothing to write.

@@ -48,6 +48,7 @@ func Channels(tree *runbooks.Tree) []string {
 	var out []string
 	for _, n := range tree.Nodes {
 		out = append(out, n.Step.GetNotify().GetChannels()...)
+		out = append(out, n.Step.GetCompensate().GetNotify().GetChannels()...)
 		out = append(out, n.Step.GetApproval().GetChannels()...)
 	}
 	slices.Sort(out)

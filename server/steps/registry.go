@@ -6,7 +6,10 @@ import (
 )
 
 // Registry names the kinds of steps.
-type Registry struct{ kinds map[string]Kind }
+type Registry struct {
+	kinds  map[string]Kind
+	client *http.Client // of calls, those that undo included
+}
 
 // Options is what kinds need from outside.
 type Options struct {
@@ -18,7 +21,8 @@ type Options struct {
 
 // New returns the registry of all kinds.
 func New(o Options) *Registry {
-	return &Registry{kinds: map[string]Kind{
+	client := callClient(o.Client)
+	return &Registry{client: client, kinds: map[string]Kind{
 		"switch_provider":  switchProvider{probes: o.Probes},
 		"enable_queueing":  queueing{on: true},
 		"disable_queueing": queueing{on: false},
@@ -26,7 +30,7 @@ func New(o Options) *Registry {
 		"approval":         approval{},
 		"wait":             wait{},
 		"verify":           verify{},
-		"http_request":     httpRequest{client: callClient(o.Client)},
+		"http_request":     httpRequest{client: client},
 		"set_weight":       setWeight{},
 		"automation_off":   automationOff{},
 		"update_incident":  updateIncident{},

@@ -101,6 +101,9 @@ func (a *App) renderRun(r *jv1.Run, plan *jv1.Runbook) string {
 		if e := oneLine(s.GetError()); e != "" && !strings.Contains(rendered, e) {
 			b.WriteString("\n" + strings.Join(fold(s.GetId()+": "+e, screen), "\n  ") + "\n")
 		}
+		if e := oneLine(s.GetUndoing().GetError()); e != "" {
+			b.WriteString("\n" + strings.Join(fold(s.GetId()+" could not be undone: "+e, screen), "\n  ") + "\n")
+		}
 	}
 	return b.String()
 }
