@@ -53,7 +53,7 @@ func linkFaults() []Fault {
 	for _, link := range []struct{ name, where, holds string }{
 		{"client", "between one replica and its clients", "requests are repeated elsewhere and start one run each"},
 		{"store", "between one replica and all members of etcd", "the others go on; cut off, it answers from what it knows, says that it is stale, and changes nothing"},
-		{"peer", "between etcd's leader and the other members, in both directions of dialling", "a leader is found, and nothing acknowledged is lost"},
+		{"peer", "between etcd's leader and the other members, in both directions of dialling", "nothing acknowledged is lost; a leader is found, after it at the latest where a little passes"},
 	} {
 		for _, f := range []struct{ name, raised string }{
 			{"drop", "connections are ended, new ones closed at once"},

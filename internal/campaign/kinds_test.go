@@ -241,7 +241,8 @@ func (f *field) storeLink(fault netfault.Fault) error {
 	return err
 }
 
-// peerLinks makes the links between etcd's leader and the other members bad. Where nothing passes, another one leads soon.
+// peerLinks makes the links between etcd's leader and the other members bad. Where nothing passes, another one leads soon;
+// where a little passes, the old one may go on to lead for as long as that lasts, and store nothing.
 func (f *field) peerLinks(fault netfault.Fault) error {
 	leader, err := f.leader()
 	if err != nil {
@@ -253,6 +254,10 @@ func (f *field) peerLinks(fault netfault.Fault) error {
 		if other != m {
 			other.Peers.SetFor(m.Name, fault)
 		}
+	}
+	if fault.Kind == netfault.Trickle || fault.Kind == netfault.Cut {
+		time.Sleep(8 * time.Second)
+		return nil
 	}
 	time.Sleep(3 * time.Second)
 	return f.progress(8, time.Minute)
