@@ -27,6 +27,8 @@ type alarm struct {
 	At time.Time `json:"at,omitzero"`
 	// Told are the channels that were told of the alarm and not yet of its end, and when.
 	Told map[string]time.Time `json:"told,omitempty"`
+	// Detail says what happened, where that is not always the same.
+	Detail string `json:"detail,omitempty"`
 }
 
 // patience is how long a change must last before people are told.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 	"github.com/jurymast/jurymast/server/store"
 	"github.com/jurymast/jurymast/server/telemetry"
@@ -20,6 +21,8 @@ type Picture interface {
 	Freshness() store.Freshness
 	// Read shows the picture.
 	Read(f func(store.View))
+	// ObserveOnly tells whether the store went back in time, so that nothing but this is sent, and why.
+	ObserveOnly() (why *recordv1.ObserveOnly, observing bool)
 }
 
 // EmergencyOptions configure [NewEmergency]. Store, Path and Replica are required; other zero values mean the defaults.
@@ -69,7 +72,8 @@ func (o EmergencyOptions) withDefaults() (EmergencyOptions, error) {
 	return o, nil
 }
 
-// Emergency tells people that this replica has lost its store, and later that it is back. It writes nothing to the
+// Emergency tells people that this replica has lost its store, and later that it is back; and that the store was restored
+// and waits for a human, and later that one has confirmed it. It writes nothing to the
 // store and needs nothing from it: the channels it tells are those it saw last, kept in a local journal, with what was
 // told already, so that a restart repeats nothing.
 type Emergency struct {
@@ -79,7 +83,7 @@ type Emergency struct {
 	// What follows belongs to Run.
 	journal journal
 	ears    listener
-	tries   map[string]try // by channel; forgotten when the phase changes
+	tries   map[string]try // by topic and channel; forgotten when a phase changes
 }
 
 // try is how telling a channel goes.
@@ -138,8 +142,14 @@ func (e *Emergency) look(ctx context.Context) {
 		e.announce(next.alarm)
 	}
 	next.alarm = withoutStrangers(next.alarm, next.channels)
+	next.restored = withoutStrangers(e.observeRestored(next.restored, now), next.channels)
+	if next.restored.Phase != e.journal.restored.Phase {
+		clear(e.tries)
+	}
 	e.keep(next)
-	e.tellAll(ctx, now)
+	for _, t := range []topic{topicStore, topicRestored} {
+		e.tellAll(ctx, now, t)
+	}
 }
 
 // announce writes a change to the log.
@@ -185,7 +195,7 @@ func withoutStrangers(a alarm, channels []*jv1.Channel) alarm {
 func (e *Emergency) keep(next journal) {
 	before := e.journal
 	e.journal = next
-	if sameAlarm(before.alarm, next.alarm) && sameChannels(before.channels, next.channels) {
+	if sameAlarm(before.alarm, next.alarm) && sameAlarm(before.restored, next.restored) && sameChannels(before.channels, next.channels) {
 		return
 	}
 	if err := next.write(e.opts.Path); err != nil {
@@ -206,17 +216,17 @@ func sameAlarm(a, b alarm) bool {
 }
 
 // tellAll tells the channels that are owed a message and due, all at the same time, and waits for the last one.
-func (e *Emergency) tellAll(ctx context.Context, now time.Time) {
+func (e *Emergency) tellAll(ctx context.Context, now time.Time, about topic) {
 	var wg sync.WaitGroup
 	failures := make([]error, len(e.journal.channels))
 	asked := make([]bool, len(e.journal.channels))
 	for i, ch := range e.journal.channels {
-		t := e.tries[ch.GetName()]
-		if !e.journal.alarm.owes(ch.GetName()) || t.gaveUp || t.next.After(now) {
+		t := e.tries[about.key(ch.GetName())]
+		if !about.of(&e.journal).owes(ch.GetName()) || t.gaveUp || t.next.After(now) {
 			continue
 		}
 		asked[i] = true
-		wg.Go(func() { failures[i] = e.tell(ctx, ch) })
+		wg.Go(func() { failures[i] = e.tell(ctx, ch, about) })
 	}
 	wg.Wait()
 	next := e.journal
@@ -225,32 +235,37 @@ func (e *Emergency) tellAll(ctx context.Context, now time.Time) {
 		switch {
 		case !asked[i]:
 		case err == nil:
-			next.alarm = next.alarm.told(channel, e.opts.Now())
+			alarm := about.of(&next)
+			*alarm = alarm.told(channel, e.opts.Now())
 		case ctx.Err() != nil: // cut off by our own end: owed still
 		default:
-			e.failed(channel, failureOf(err))
+			e.failed(channel, about, failureOf(err))
 		}
 	}
 	e.keep(next)
 }
 
-func (e *Emergency) tell(ctx context.Context, ch *jv1.Channel) error {
+func (e *Emergency) tell(ctx context.Context, ch *jv1.Channel, about topic) error {
 	sender, err := NewSender(ch, e.senders)
 	if err != nil {
 		return err
 	}
-	_, err = sender.Send(ctx, e.journal.alarm.message(e.opts.Replica, ch.GetName()))
+	n := e.journal.alarm.message(e.opts.Replica, ch.GetName())
+	if about == topicRestored {
+		n = e.journal.restored.restoredMessage(ch.GetName())
+	}
+	_, err = sender.Send(ctx, n)
 	return err
 }
 
 // failed notes that a channel was not told, and when it is tried again.
-func (e *Emergency) failed(channel string, f *Failure) {
-	t := e.tries[channel]
+func (e *Emergency) failed(channel string, about topic, f *Failure) {
+	t := e.tries[about.key(channel)]
 	t.attempts++
 	t.gaveUp = f.Permanent || t.attempts >= maxAttempts
 	wait := delay(t.attempts, f.RetryAfter, chance())
 	t.next = e.opts.Now().Add(wait)
-	e.tries[channel] = t
+	e.tries[about.key(channel)] = t
 	e.opts.Logger.Warn("can't tell a channel about the store", telemetry.KeyChannel, channel, telemetry.KeyReason, string(f.Cause),
 		telemetry.KeyError, f, "gave_up", t.gaveUp, telemetry.KeyDelay, wait)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/protobuf/proto"
 
+	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 	"github.com/jurymast/jurymast/server/notify"
 	"github.com/jurymast/jurymast/server/store"
@@ -28,6 +29,19 @@ type vitals struct {
 	down     bool
 	asOf     time.Time
 	channels []*jv1.Channel
+	restored *recordv1.ObserveOnly
+}
+
+func (v *vitals) restore(why *recordv1.ObserveOnly) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.restored = why
+}
+
+func (v *vitals) ObserveOnly() (*recordv1.ObserveOnly, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.restored, v.restored != nil
 }
 
 func (v *vitals) setDown(down bool) {

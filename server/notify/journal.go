@@ -21,6 +21,7 @@ const journalVersion = 1
 type journal struct {
 	channels []*jv1.Channel
 	alarm    alarm
+	restored alarm
 }
 
 // journalFile is a journal as it is written.
@@ -28,6 +29,7 @@ type journalFile struct {
 	Version  int               `json:"version"`
 	Channels []json.RawMessage `json:"channels"`
 	Alarm    alarm             `json:"alarm"`
+	Restored alarm             `json:"restored,omitzero"`
 }
 
 // readJournal reads a journal; one that was never written is empty.
@@ -46,7 +48,7 @@ func readJournal(path string) (journal, error) {
 	if file.Version != journalVersion {
 		return journal{}, fmt.Errorf("the journal of notifications %s has version %d, want %d", path, file.Version, journalVersion)
 	}
-	j := journal{alarm: file.Alarm}
+	j := journal{alarm: file.Alarm, restored: file.Restored}
 	for _, raw := range file.Channels {
 		ch := &jv1.Channel{}
 		if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(raw, ch); err != nil {
@@ -60,7 +62,7 @@ func readJournal(path string) (journal, error) {
 // write replaces the journal's file as a whole: a crash leaves the old one or the new one. Only the owner may read it,
 // because a channel's address may be a secret where it was not given by reference.
 func (j journal) write(path string) error {
-	file := journalFile{Version: journalVersion, Channels: []json.RawMessage{}, Alarm: j.alarm}
+	file := journalFile{Version: journalVersion, Channels: []json.RawMessage{}, Alarm: j.alarm, Restored: j.restored}
 	for _, ch := range j.channels {
 		raw, err := protojson.Marshal(ch)
 		if err != nil {
