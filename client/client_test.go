@@ -209,10 +209,34 @@ func TestRefusesRegression(t *testing.T) {
 			if r.Service != "chat" || r.Reason != test.want || r.Held.GetActiveProvider() != "primary" || r.Offered.GetActiveProvider() != "outdated" {
 				t.Errorf("regression is %+v", r)
 			}
-			if s, ok := c.State("chat"); !ok || s.GetActiveProvider() != "primary" || s.Live {
+			if s, ok := c.State("chat"); !ok || s.GetActiveProvider() != "primary" || s.Live || s.KeptOut != test.want {
 				t.Errorf("state is %+v, %t; want the old one, not live", s, ok)
 			}
 		})
+	}
+}
+
+// TestTakesAConfirmedRestore: a state of a later life is taken though its revision and its epoch are lower, and not before
+// a human has begun that life.
+func TestTakesAConfirmedRestore(t *testing.T) {
+	server := clienttest.New(t)
+	server.Put(state("other", "x", 1))
+	server.Put(state("chat", "primary", 5))
+	c := start(t, options(t, server.Address()))
+	waitLive(t, c, "chat")
+	for _, life := range []string{"1000-a", "2000-c"} { // restored, then confirmed
+		server.Stop()
+		server.Restore(life, 1)
+		server.Put(state("chat", "restored", 2))
+		server.Start()
+		if life == "1000-a" {
+			eventually(t, "the restore is seen", func() bool { return len(c.Status().Regressions) == 1 })
+			continue
+		}
+		eventually(t, "the confirmed state is taken", routeIs(c, "chat", "restored"))
+	}
+	if s, _ := c.State("chat"); s.KeptOut != "" || s.GetEpoch() != 2 {
+		t.Errorf("state is %+v", s)
 	}
 }
 

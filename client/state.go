@@ -16,6 +16,9 @@ type State struct {
 	Age time.Duration
 	// Live tells that a server vouches for the state now and that the store stands behind it.
 	Live bool
+	// KeptOut is why the server's newest word was kept out, and this state kept: it is older, as after a restore that no
+	// human has confirmed yet. Empty: it was not.
+	KeptOut Verdict
 }
 
 // entry is what is known of one service. It is replaced, never changed.
@@ -89,7 +92,7 @@ func (c *Client) known() map[string]*entry {
 }
 
 func (c *Client) present(e *entry, l *link) State {
-	s := State{ContinuityState: e.state, Age: max(c.o.Now().Sub(e.trueAt(l)), 0)}
+	s := State{ContinuityState: e.state, KeptOut: e.refused, Age: max(c.o.Now().Sub(e.trueAt(l)), 0)}
 	s.Live = e.confirmed && l.synced && l.store && s.Age < c.o.SilenceTimeout
 	return s
 }
