@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/jurymast/jurymast/runbooks"
+
+	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 )
 
 func TestOutline(t *testing.T) {
@@ -60,5 +62,45 @@ disable_queueing_1: switch queueing off`
 	}
 	if plan := runbooks.Outline(nil, nil); len(plan.GetSteps()) != 0 || plan.GetMaxTransactions() != 1 {
 		t.Errorf("nothing is planned as %v", plan)
+	}
+}
+
+// Steps inside of others are planned where they stand, with what runs them; what runs beside an outside call may still be
+// applied with the start.
+func TestOutlineOfATree(t *testing.T) {
+	documents := parse(t, `kind: Runbook
+name: outer
+services: [chat]
+steps:
+- id: sub
+  run_runbook: {runbook: inner, parameters: {what: x}}
+- id: both
+  parallel:
+    steps:
+    - {id: call, http_request: {method: PUT, url: "https://example.org/"}}
+    - {id: tell, notify: {channels: [oncall], text: x}}
+- id: last
+  enable_queueing: {}
+---
+kind: Runbook
+name: inner
+services: [chat]
+parameters: {what: {}}
+steps: [{disable_queueing: {}}, {switch_provider: {to: any}}]
+`)
+	plan := runbooks.Outline(documents[0].Resource.GetRunbook(), func(name string) *jv1.Runbook {
+		return documents[1].Resource.GetRunbook()
+	})
+	var got []string
+	for _, step := range plan.GetSteps() {
+		got = append(got, fmt.Sprintf("%s<%s %v", step.GetId(), step.GetParent(), step.GetFused()))
+	}
+	want := "sub< true, sub.disable_queueing_1<sub true, sub.switch_provider_1<sub true, both< false, call<both false, tell<both true, last< false"
+	if joined := strings.Join(got, ", "); joined != want {
+		t.Errorf("got  %s\nwant %s", joined, want)
+	}
+	// One that creates the run, one for the call's end, one for the step after it.
+	if plan.GetMaxTransactions() != 3 || plan.GetSteps()[0].GetSummary() != "run the steps of inner with what=x" {
+		t.Errorf("the plan is %v", plan)
 	}
 }
