@@ -161,3 +161,41 @@ func TestAResultThatCouldNotBeStoredIsToldLater(t *testing.T) {
 		want(t, r.only(), succeeded)
 	})
 }
+
+// What undoes a step survives the loss of the session likewise: its result is told to the run once it is claimed again,
+// and it is not made a second time.
+func TestAnUndoingSurvivesTheLossOfTheSession(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		g := newGate(r)
+		gated := r.sink.answer
+		r.sink.answer = func(n int, req *http.Request) (*http.Response, error) {
+			switch req.URL.Path {
+			case "/back":
+				return gated(n, req)
+			case "/refused":
+				return respond(http.StatusBadRequest), nil
+			}
+			return respond(http.StatusOK), nil
+		}
+		r.catalog(book("s", doing(undoneBy(post("one"), call("back")), onFailure(post("refused"), compensateAll))))
+		p, faults := r.alone("two")
+		defer p.kill()
+		defer g.release()
+		if _, err := p.engine.Start(as(r.ctx, "ana"), &jv1.StartRunRequest{Runbook: "s", Reason: "test"}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		faults.SetDown(true)
+		time.AfterFunc(26*time.Second, g.release)
+		time.Sleep(20 * time.Second)
+		faults.SetDown(false)
+		time.Sleep(9 * time.Second)
+		synctest.Wait()
+		got := r.only()
+		want(t, got, failed)
+		if n := len(r.sink.keys()); n != 3 || got.GetSteps()[0].GetState() != jv1.StepState_STEP_STATE_COMPENSATED ||
+			got.GetSteps()[0].GetUndoing().GetAttemptCount() != 1 {
+			t.Errorf("%d calls, %v", n, got.GetSteps()[0])
+		}
+	})
+}
