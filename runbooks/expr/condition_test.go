@@ -31,7 +31,9 @@ var facts = Facts{
 var scope = Scope{
 	Steps: []Step{
 		{ID: "switch", Outputs: map[string]Type{"provider": String, "sent": Int, "from": String}},
-		{ID: "notify_1"}, {ID: "for"}, {ID: "later"},
+		{ID: "notify_1"},
+		{ID: "for"},
+		{ID: "later"},
 	},
 	Params: map[string]Type{
 		"region": String, "other": String, "count": Int, "ratio": Double, "loud": Bool, "pause": Duration, "broken": Int, "in": Bool,

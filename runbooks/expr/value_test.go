@@ -77,11 +77,26 @@ func TestTypesReadWhatTheyMust(t *testing.T) {
 		good bool
 	}{
 		{String, "", true},
-		{Int, "-9223372036854775808", true}, {Int, "9223372036854775808", false}, {Int, "1.0", false}, {Int, "0x10", false}, {Int, "", false},
-		{Int, " 1", false}, {Int, "1_000", false},
-		{Double, "1e3", true}, {Double, "-0.5", true}, {Double, "NaN", false}, {Double, "Inf", false}, {Double, "1e999", false}, {Double, "eu", false},
-		{Bool, "true", true}, {Bool, "True", false}, {Bool, "1", false},
-		{Duration, "1h30m", true}, {Duration, "-5s", true}, {Duration, "90", false}, {Duration, "2d", false},
+		{Int, "-9223372036854775808", true},
+		{Int, "9223372036854775808", false},
+		{Int, "1.0", false},
+		{Int, "0x10", false},
+		{Int, "", false},
+		{Int, " 1", false},
+		{Int, "1_000", false},
+		{Double, "1e3", true},
+		{Double, "-0.5", true},
+		{Double, "NaN", false},
+		{Double, "Inf", false},
+		{Double, "1e999", false},
+		{Double, "eu", false},
+		{Bool, "true", true},
+		{Bool, "True", false},
+		{Bool, "1", false},
+		{Duration, "1h30m", true},
+		{Duration, "-5s", true},
+		{Duration, "90", false},
+		{Duration, "2d", false},
 	} {
 		if _, err := tc.of.Parse(tc.text); (err == nil) != tc.good {
 			t.Errorf("%v of %q: %v", tc.of, tc.text, err)

@@ -249,16 +249,16 @@ func (w *walker) duration(node *yaml.Node, path string) *yaml.Node {
 	return node
 }
 
-const timestampWords = "a time such as 2026-03-01T22:00:00Z or 2026-03-01T23:00:00+01:00"
+const exampleTimes = "a time such as 2026-03-01T22:00:00Z or 2026-03-01T23:00:00+01:00"
 
 func (w *walker) timestamp(node *yaml.Node, path string) *yaml.Node {
 	if isNull(node) || node.Kind != yaml.ScalarNode {
-		w.wrong(node, path, timestampWords)
+		w.wrong(node, path, exampleTimes)
 		return nil
 	}
 	t, err := time.Parse(time.RFC3339Nano, node.Value)
 	if err != nil || !timestamppb.New(t).IsValid() {
-		w.refuse(node, path, "%q is not %s", node.Value, timestampWords)
+		w.refuse(node, path, "%q is not %s", node.Value, exampleTimes)
 		return nil
 	}
 	text := like(node)

@@ -159,14 +159,6 @@ func (p *plan) runbook(v store.View, next *jv1.Runbook) {
 	p.compare(store.Absent(store.RunbookRevisionKey(next.GetName(), next.GetVersion())))
 }
 
-// nested tells whether a runbook runs another, or another runs it.
-func nested(v store.View, rb *jv1.Runbook) bool {
-	runs := func(rb *jv1.Runbook) bool {
-		return slices.ContainsFunc(runbooks.Steps(rb), func(s *jv1.Step) bool { return s.GetRunRunbook() != nil })
-	}
-	return runs(rb) || len(runbooks.Referrers("runbook", rb.GetName(), catalogOf(v))) > 0
-}
-
 func setUpdateTime(m proto.Message, now time.Time) {
 	switch m := m.(type) {
 	case *jv1.Provider:

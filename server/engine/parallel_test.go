@@ -77,7 +77,9 @@ func TestStepsSideBySideEndAsTheirPlanSays(t *testing.T) {
 			"p succeeded, one succeeded, two succeeded, three succeeded, last succeeded",
 		},
 		"any error stops the others": {
-			parallel("p", anyError, post("one"), post("refused"), post("slow")), []string{"slow"}, failed,
+			parallel("p", anyError, post("one"), post("refused"), post("slow")),
+			[]string{"slow"},
+			failed,
 			"p failed, one succeeded, refused failed, slow canceled, last canceled",
 		},
 		"what is not essential may fail": {
@@ -85,7 +87,9 @@ func TestStepsSideBySideEndAsTheirPlanSays(t *testing.T) {
 			"p succeeded, one succeeded, refused failed, three succeeded, last succeeded",
 		},
 		"what is essential stops the others": {
-			parallel("p", essential, post("slow"), essentially(post("refused")), post("three")), []string{"slow"}, failed,
+			parallel("p", essential, post("slow"), essentially(post("refused")), post("three")),
+			[]string{"slow"},
+			failed,
 			"p failed, slow canceled, refused failed, three succeeded, last canceled",
 		},
 		"some may fail": {
@@ -101,7 +105,9 @@ func TestStepsSideBySideEndAsTheirPlanSays(t *testing.T) {
 			"p failed, pause canceled, refused failed, sure canceled, last canceled",
 		},
 		"a step that has used its time up stops what is inside": {
-			within(parallel("p", anyError, post("one"), post("slow")), 5*time.Second), []string{"slow"}, failed,
+			within(parallel("p", anyError, post("one"), post("slow")), 5*time.Second),
+			[]string{"slow"},
+			failed,
 			"p failed, one succeeded, slow canceled, last canceled",
 		},
 		"the plan goes on after it": {

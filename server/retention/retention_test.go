@@ -2,6 +2,7 @@ package retention_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -64,7 +65,9 @@ func (r *rig) tidy(replicas int, o retention.Options, d time.Duration) {
 	time.Sleep(d)
 	cancel()
 	for range replicas {
-		<-ended
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			r.t.Errorf("a replica stopped tidying up with %v", err)
+		}
 	}
 }
 

@@ -84,7 +84,7 @@ func exchange(parent context.Context, client *http.Client, r request, limit time
 	begun := time.Now()
 	resp, err := client.Do(hr)
 	if err != nil {
-		name := faultOf(err, parent, ctx)
+		name := faultOf(parent, ctx, err)
 		// Who asked for a connection and got none has sent nothing. A client that tells neither may have.
 		never := asked.Load() && !connected.Load() || !asked.Load() && name == faultConnection
 		return nil, &fault{name: name, text: faultText(name, hide(err.Error(), secret), limit), sent: !never}
@@ -108,7 +108,7 @@ func receive(parent, ctx context.Context, resp *http.Response, begun time.Time, 
 	}
 	a.body = body
 	if err != nil {
-		name := faultOf(err, parent, ctx)
+		name := faultOf(parent, ctx, err)
 		if name == faultBroken || name == faultUnknownState {
 			name = faultTruncated
 		}

@@ -44,7 +44,7 @@ type fault struct {
 func (f *fault) Error() string { return string(f.name) + ": " + f.text }
 
 // faultOf classifies what the HTTP client said. The parent's end, a cancel, is told from the attempt's own.
-func faultOf(err error, parent, attempt context.Context) faultName {
+func faultOf(parent, attempt context.Context, err error) faultName {
 	var op *net.OpError
 	var dns *net.DNSError
 	var record tls.RecordHeaderError

@@ -252,7 +252,7 @@ func TestTLSThatFailsSendsNothing(t *testing.T) {
 	secure.StartTLS()
 	defer secure.Close()
 	old := httptest.NewUnstartedServer(served)
-	old.TLS = &tls.Config{MaxVersion: tls.VersionTLS11} //nolint:gosec // a receiver that is too old to be talked to
+	old.TLS = &tls.Config{MaxVersion: tls.VersionTLS11} // too old to be talked to
 	old.StartTLS()
 	defer old.Close()
 	plain := httptest.NewServer(served)

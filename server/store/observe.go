@@ -52,7 +52,8 @@ var errLifeEnded = fmt.Errorf("the store went back: %w", ErrLeaseLost)
 
 func (s *Store) initLife() {
 	s.life.changed = make(chan struct{})
-	s.life.sessions, s.life.endSessions = context.WithCancelCause(s.closing)
+	sessions, end := context.WithCancelCause(s.closing)
+	s.life.sessions, s.life.endSessions = sessions, end
 }
 
 // sessionContext is the context that a new session lives in.

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 	"path/filepath"
@@ -67,7 +66,8 @@ func (a *App) saveBackup(ctx context.Context, path string, force bool) (header *
 		}
 	}()
 	header, err = receiveBackup(stream.Recv, f)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err != nil {
 		return nil, err
 	}
 	if force {
@@ -82,7 +82,7 @@ func (a *App) saveBackup(ctx context.Context, path string, force bool) (header *
 
 // receiveBackup writes what comes and compares it with what was announced.
 func receiveBackup(next func() (*jv1.BackupResponse, error), to io.Writer) (header *jv1.BackupHeader, err error) {
-	var sum hash.Hash = sha256.New()
+	sum := sha256.New()
 	var size int64
 	var trailer *jv1.BackupTrailer
 	for {

@@ -265,7 +265,12 @@ func (a *App) getBlocked(ctx context.Context, services []string) error {
 		return err
 	}
 	t := &table{columns: []column{
-		{title: "TRIGGER", wide: true}, {title: "SERVICE"}, {title: "CAUSE", wide: true}, {title: "RUNBOOK"}, {title: "GUARD"}, {title: "WHY", elastic: true},
+		{title: "TRIGGER", wide: true},
+		{title: "SERVICE"},
+		{title: "CAUSE", wide: true},
+		{title: "RUNBOOK"},
+		{title: "GUARD"},
+		{title: "WHY", elastic: true},
 		{title: "SINCE"},
 	}}
 	var names []named

@@ -154,7 +154,7 @@ func nextEscalation(r *jv1.Run, plan *jv1.Runbook, now time.Time) time.Time {
 		return time.Time{}
 	}
 	after, since := runs.EscalationAfter(plan), r.GetWaitSince().AsTime()
-	return since.Add((max(0, now.Sub(since)/after) + 1) * after)
+	return since.Add(max(0, now.Sub(since)).Truncate(after) + after)
 }
 
 // ahead shows when something will be.
