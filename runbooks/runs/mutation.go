@@ -145,7 +145,7 @@ func (m *mutation) again() {
 	step.State = jv1.StepState_STEP_STATE_RUNNING
 	step.Error = ""
 	step.StartTime, step.Deadline, step.Held, step.Slow = timestamppb.New(m.ev.Time), nil, nil, false
-	step.Tried, step.Decisions = nil, nil
+	step.Tried, step.Decisions, step.AttemptCount = nil, nil, 0
 	if runbooks.IsContainer(step.GetKind()) {
 		m.reopen(m.i, m.ev.Time)
 		return
@@ -178,7 +178,7 @@ func (m *mutation) reopen(i int, now time.Time) {
 		default:
 			c.State, c.Error = jv1.StepState_STEP_STATE_PENDING, ""
 			c.StartTime, c.EndTime, c.Deadline, c.WakeTime, c.EndEvent = nil, nil, nil, nil, 0
-			c.Output, c.Tried, c.Decisions = nil, nil, nil
+			c.Output, c.Tried, c.Decisions, c.AttemptCount = nil, nil, nil, 0
 		}
 	}
 }

@@ -245,6 +245,14 @@ func (w *Workspace) Replace(op store.Op) {
 	w.ops = append(w.ops, op)
 }
 
+// Writes is how many writes were decided so far.
+func (w *Workspace) Writes() int {
+	if w.next != nil {
+		return len(w.ops) + 1
+	}
+	return len(w.ops)
+}
+
 // Changed tells whether the continuity state is changed.
 func (w *Workspace) Changed() bool { return w.next != nil }
 

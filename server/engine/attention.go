@@ -78,7 +78,10 @@ func (t *turn) remind(in *steps.Input) (time.Time, error) {
 	if k == 0 {
 		return next, nil
 	}
-	text := steps.Escalate(in, k)
+	text, more := steps.Escalate(in, k)
+	if more {
+		next = now
+	}
 	if text == "" {
 		return next, nil
 	}

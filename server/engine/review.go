@@ -55,6 +55,9 @@ func (e *Engine) review(ctx context.Context, r store.Record[*jv1.Run], why strin
 	if runs.Ended(next.GetState()) {
 		e.o.Store.Read(func(v store.View) {
 			desk := continuity.Open(v, next.GetService(), now)
+			if desk.State().GetRun() == next.GetName() {
+				desk.Confirm() // nobody is left who would
+			}
 			release(desk, next)
 			compares, ops := desk.Txn()
 			txn.If, txn.Then = append(txn.If, compares...), append(txn.Then, ops...)

@@ -110,6 +110,10 @@ func (t *turn) slow() error {
 		if p.limit == 0 || !mayBeSlow(t.run, s) || t.desk.Now.Before(slowAt(s, p)) {
 			continue
 		}
+		if t.full(maxTurnOps) {
+			t.then = thenMore
+			return nil
+		}
 		text := fmt.Sprintf("step %s (%s) is under way for %s; %s", s.GetId(), s.GetKind(),
 			t.desk.Now.Sub(s.GetStartTime().AsTime()).Round(time.Second), p.basis)
 		ev := t.event(i, jv1.RunEventKind_RUN_EVENT_KIND_STEP_SLOW, text)

@@ -173,6 +173,9 @@ func (s *start) create(level jv1.AutomationLevel, superseded *jv1.Run) (verdict,
 			return verdict{}, err
 		}
 		s.desk.EndDrain(superseded.GetName())
+		if s.desk.State().GetRun() == superseded.GetName() {
+			s.desk.Confirm() // nobody is left who would
+		}
 	}
 	if isLive(run) {
 		s.desk.Add(store.Put(store.LiveRunKey(s.desk.Name()), &recordv1.LiveRun{Run: name}))

@@ -74,7 +74,7 @@ func (t *turn) take() error {
 	defer t.settleDrain()
 	settled := map[int]bool{} // branches that wait, by the index of the step
 	for {
-		if _, ops := t.desk.Txn(); len(ops) > maxTurnOps || len(t.events) > maxTurnEvents {
+		if t.full(maxTurnOps) {
 			t.then = thenMore
 			return nil
 		}
@@ -88,6 +88,19 @@ func (t *turn) take() error {
 	}
 }
 
+// full tells whether the turn has more writes, or events, than may stand before what comes next.
+func (t *turn) full(writes int) bool {
+	return t.desk.Writes() > writes || len(t.events) > maxTurnEvents
+}
+
+// roomFor is how many writes may stand before a step: a question tells its own channels and those of the escalation.
+func roomFor(run *jv1.Run, i int) int {
+	if i >= 0 && run.GetSteps()[i].GetKind() == "approval" {
+		return maxTurnOps / 2
+	}
+	return maxTurnOps
+}
+
 // round carries the decisions about the branches out up to the first that changes the record, and tells whether one did.
 func (t *turn) round(settled map[int]bool) (again bool, err error) {
 	decisions := runs.Next(t.run, t.tree, t.desk.Now)
@@ -97,6 +110,10 @@ func (t *turn) round(settled map[int]bool) (again bool, err error) {
 	for _, d := range decisions {
 		if settled[d.Index] {
 			continue
+		}
+		if t.full(roomFor(t.run, d.Index)) {
+			t.then = thenMore
+			return false, nil
 		}
 		again, err := t.act(d)
 		if again || err != nil || t.then == thenEnd {

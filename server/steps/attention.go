@@ -16,6 +16,8 @@ const (
 	Reminder = 15 * time.Minute
 	// maxTold is the most channels that one question or reminder is written for in one transaction.
 	maxTold = 16
+	// maxWrites is how many writes a transaction may have with them, so that there is room for the run itself.
+	maxWrites = 90
 )
 
 // Ask tells channels that the run waits for a human to approve. id tells this question from others of the run.
@@ -41,6 +43,9 @@ func ask(in *Input, l letter) error {
 // says that there are more than fit into one transaction: it is to be called again in the next one. What can't be
 // written now is due again at the next look.
 func askOnce(in *Input, l letter) (told int, more bool) {
+	if in.DryRun() {
+		return 0, false
+	}
 	l.channels, more = untold(in, l)
 	if len(l.channels) == 0 || ask(in, l) != nil {
 		return 0, false
@@ -48,16 +53,22 @@ func askOnce(in *Input, l letter) (told int, more bool) {
 	return len(l.channels), more
 }
 
-// untold are the channels for whom a message is not in the outbox, at most maxTold of them.
+// untold are the channels for whom a message is not in the outbox, as many as there is room for in the transaction and
+// at most maxTold of them. Only that it is not there yet is compared.
 func untold(in *Input, l letter) (due []string, more bool) {
+	room := min(maxTold, (maxWrites-in.Desk.Writes())/2) // a message and its delivery
 	for _, c := range l.channels {
 		if slices.Contains(due, c) {
 			continue
 		}
-		if continuity.Read[*jv1.Notification](in.Desk, store.OutboxKey(notificationID(in.Run, l.id, c))).Msg != nil {
+		key := store.OutboxKey(notificationID(in.Run, l.id, c))
+		if store.Get[*jv1.Notification](in.Desk.View(), key).Msg != nil {
 			continue
 		}
-		if len(due) == maxTold {
+		if continuity.Latest[*jv1.Notification](in.Desk, key) != nil {
+			continue // another branch of the run told it a moment ago
+		}
+		if len(due) >= room {
 			return due, true
 		}
 		due = append(due, c)
@@ -89,15 +100,16 @@ func Remind(in *Input, n int64) (more bool) {
 }
 
 // Escalate tells the channels of the runbook's escalation for the n-th time that nobody answers. It returns what it said,
-// empty when that was said before.
-func Escalate(in *Input, n int64) string {
+// empty when that was said before, and whether there are more channels than fit, as [Remind] does.
+func Escalate(in *Input, n int64) (text string, more bool) {
 	l := waitLetter(in, fmt.Sprintf("escalation-%d-%d", in.Run.GetWaitSince().GetSeconds(), n))
 	l.channels = in.Plan.GetEscalation().GetChannels()
 	l.question = "nobody answered since " + since(in) + ": " + in.Run.GetWaitText()
-	if told, _ := askOnce(in, l); told == 0 {
-		return ""
+	told, more := askOnce(in, l)
+	if told == 0 {
+		return "", more
 	}
-	return l.question
+	return l.question, more
 }
 
 // waitLetter begins a message about a wait: of the run, or of a step of it while other branches act.

@@ -57,6 +57,10 @@ func (k httpRequest) Advance(in *Input) Move {
 			return Move{Then: Call, Call: c.ask}
 		}
 	}
+	if in.At.GetState() == jv1.StepState_STEP_STATE_PENDING && checkable(c.spec) && last.GetState() == jv1.AttemptState_ATTEMPT_STATE_UNKNOWN {
+		// It was stopped during its call, and what it is part of is retried.
+		return Move{Then: Call, Call: c.ask}
+	}
 	if now := in.Desk.Now; !c.patience.open(now) {
 		return in.fail("%s", c.patience.over(now))
 	}

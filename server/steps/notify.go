@@ -86,13 +86,13 @@ func post(in *Input, l letter) error {
 		if len(id) > maxNotification {
 			return fmt.Errorf("the id of the message to %s is too long", channel)
 		}
-		in.Desk.Add(store.Put(store.OutboxKey(id), &jv1.Notification{
+		in.Desk.Write(store.OutboxKey(id), &jv1.Notification{
 			Name: id, Channel: channel, Run: in.Run.GetName(), Step: l.step, Service: in.Run.GetService(), Thread: thread(in.Run),
 			Kind: l.template.Kind(), Severity: l.template.Severity(), Title: title, Text: text, Details: details,
 			Drill: in.Run.GetMode() != jv1.RunMode_RUN_MODE_LIVE, State: jv1.DeliveryState_DELIVERY_STATE_PENDING,
 			CreateTime: written, NextAttempt: timestamppb.New(in.Desk.Now),
-		}))
-		in.Desk.Add(store.Put(store.DeliveryKey(id), &recordv1.Delivery{Owner: in.Owner}))
+		})
+		in.Desk.Write(store.DeliveryKey(id), &recordv1.Delivery{Owner: in.Owner})
 	}
 	return nil
 }

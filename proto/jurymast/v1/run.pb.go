@@ -918,7 +918,7 @@ type StepRun struct {
 	WakeTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=wake_time,json=wakeTime,proto3" json:"wake_time,omitempty"`
 	// When it fails if it has not ended.
 	Deadline *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=deadline,proto3" json:"deadline,omitempty"`
-	// Number of attempts made.
+	// Number of attempts made since it began, or a human had it begin anew.
 	AttemptCount int32 `protobuf:"varint,11,opt,name=attempt_count,json=attemptCount,proto3" json:"attempt_count,omitempty"`
 	// Candidates of a switch that were tried.
 	Tried []string `protobuf:"bytes,12,rep,name=tried,proto3" json:"tried,omitempty"`
