@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
 	"github.com/jurymast/jurymast/runbooks"
 	"github.com/jurymast/jurymast/runbooks/library"
@@ -214,8 +215,42 @@ func (v variant) run(t *testing.T, boundaries []boundary) (out outcome, transact
 		time.Sleep(30 * time.Second) // zombies arrive
 		transactions = last.count
 		out = v.judge(t, r)
+		v.calledOnce(t, r)
 	})
 	return out, transactions
+}
+
+// calledOnce checks that no call that may be made once was made again unless a human said so.
+func (v variant) calledOnce(t *testing.T, r *rig) {
+	t.Helper()
+	run := r.only()
+	batches, _, err := store.Scan[*recordv1.RunEvents](r.ctx, r.first.store, store.RunEventsPrefix+run.GetName()+"/", "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	allowed := map[string]int{}
+	for _, s := range v.book.GetSteps() {
+		if s.GetHttpRequest().GetRepeat() == jv1.Repeatability_REPEATABILITY_AT_MOST_ONCE {
+			allowed[run.GetName()+"."+s.GetId()] = 1
+		}
+	}
+	for _, b := range batches {
+		for _, e := range b.Msg.GetEvents() {
+			if key := run.GetName() + "." + e.GetStep(); allowed[key] > 0 && e.GetKind() == jv1.RunEventKind_RUN_EVENT_KIND_RESUMED {
+				allowed[key]++
+			}
+		}
+	}
+	made := map[string]int{}
+	for _, call := range r.sink.keys() {
+		_, key, _ := strings.Cut(call, " ")
+		made[key]++
+	}
+	for key, n := range allowed {
+		if made[key] > n {
+			t.Errorf("%s: the call of %s was made %d times, at most %d were allowed", v.name, key, made[key], n)
+		}
+	}
 }
 
 func closed(c <-chan struct{}) bool {
