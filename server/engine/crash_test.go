@@ -117,6 +117,9 @@ type dying struct {
 func newDying(b store.Backend, where boundary) *dying {
 	d := &dying{Faulty: storetest.NewFaulty(b), where: where, dead: make(chan struct{})}
 	d.OnCommit(func(_ context.Context, txn store.Txn) storetest.Fault {
+		if closed(d.dead) {
+			return storetest.Fault{Kind: storetest.Unavailable} // the dead do nothing more
+		}
 		if !slices.ContainsFunc(txn.Then, func(o store.Op) bool { return strings.HasPrefix(o.Key, store.Runs) }) {
 			return storetest.Fault{}
 		}
@@ -137,6 +140,23 @@ func newDying(b store.Backend, where boundary) *dying {
 		}
 	})
 	return d
+}
+
+// Range gives the dead no answer.
+func (d *dying) Range(ctx context.Context, q store.Query) (store.Page, error) {
+	if closed(d.dead) {
+		return store.Page{}, store.ErrUnavailable
+	}
+	return d.Faulty.Range(ctx, q)
+}
+
+// Watch tells the dead nothing.
+func (d *dying) Watch(ctx context.Context, prefix string, after int64, deliver func(store.Batch)) error {
+	return d.Faulty.Watch(ctx, prefix, after, func(b store.Batch) {
+		if !closed(d.dead) {
+			deliver(b)
+		}
+	})
 }
 
 // run executes the scenario once. Replicas die one after the other at the boundaries; the last one lives.
@@ -202,20 +222,23 @@ func settle(r *rig, p *replica, d *dying, meanwhile func()) {
 			return
 		default:
 		}
+		human, cancel := context.WithTimeout(as(r.ctx, "eve"), 5*time.Second) // the replica may die under the call
 		for _, run := range r.runs() {
 			if run.GetEndTime() != nil {
+				cancel()
 				return
 			}
 			// An answer that is refused because the state has moved on is asked for again.
 			switch run.GetWait() {
 			case jv1.RunWait_RUN_WAIT_APPROVAL:
-				_, _ = p.engine.Decide(as(r.ctx, "eve"), &jv1.DecideRunRequest{Name: run.GetName(), Approve: true, Comment: "go"})
+				_, _ = p.engine.Decide(human, &jv1.DecideRunRequest{Name: run.GetName(), Approve: true, Comment: "go"})
 			case jv1.RunWait_RUN_WAIT_OUTCOME_UNKNOWN:
-				_, _ = p.engine.Resume(as(r.ctx, "eve"), &jv1.ResumeRunRequest{
+				_, _ = p.engine.Resume(human, &jv1.ResumeRunRequest{
 					Name: run.GetName(), Reason: "looked", Outcome: jv1.OutcomeDecision_OUTCOME_DECISION_REPEAT,
 				})
 			}
 		}
+		cancel()
 		time.Sleep(100 * time.Millisecond)
 		meanwhile()
 		synctest.Wait()
