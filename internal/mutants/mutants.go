@@ -80,10 +80,10 @@ func decisions() []Mutant {
 		{"facts that were read are not compared", "server/continuity/workspace.go", []Edit{{
 			"compares = append(compares, store.Unchanged(key, w.read[key]))", "_ = key",
 		}}, engine, crashes + "|^TestMachinesSwitchNoMore|^TestAWindowIsCompared"},
-		{"evidence never expires", "server/continuity/guard.go", []Edit{{"now.Before(s.GetValidUntil().AsTime())", "!now.IsZero()"}}, engine, "^TestNoSwitchWithoutEvidence"},
+		{"evidence never expires", "server/continuity/guard.go", []Edit{{"now.Before(s.GetValidUntil().AsTime())", "!now.IsZero()"}}, "./server/continuity", "."},
 		{"a provider's own status page proves that it serves", "server/continuity/guard.go", []Edit{{
 			"s.GetClass() != jv1.EvidenceClass_EVIDENCE_CLASS_PROVIDER_FEED && ", "",
-		}}, engine, "^TestNoSwitchWithoutEvidence"},
+		}}, "./server/continuity", "."},
 		{"machines act although they are stopped", "server/steps/kind.go", []Edit{{
 			"return in.Desk.CheckMachine(in.Run.GetName())", "return nil",
 		}}, engine, "^TestARunningRunDoesNotOverrule|^TestStateStepsAreHeld"},
@@ -130,7 +130,7 @@ func stores() []Mutant {
 			{"op := PutLeased(key(Sessions, opts.Replica, hex.EncodeToString(chance[:])),", "op := PutLeased(key(Sessions, opts.Replica, hex.EncodeToString(chance[:0])+\"x\"),"},
 		}, "./server/store", "^Test.*(Session|Keeper)"},
 		{"deliveries are not fenced", "server/notify/attempt.go", []Edit{
-			{"session.Fence(), store.Unchanged(j.entry.key, j.entry.mod), store.Unchanged(delivery, claimed),", "store.Unchanged(delivery, claimed),"},
+			{"session.Fence(), store.Unchanged(j.entry.key, j.entry.mod), store.Unchanged(delivery, claimed),", "store.Absent(session.Key + \"x\"),"},
 		}, "./server/notify", "^Test(Crash|Restart|Replicas|Session|Late|Receipts|Own|Unclaimed|Entry)"},
 	}
 }
