@@ -113,8 +113,8 @@ func (e *TreeError) Error() string {
 	for _, p := range e.Problems {
 		return p.GetField() + ": " + p.GetMessage()
 	}
-	for field, name := range e.Missing {
-		return fmt.Sprintf("%s: there is no runbook %s", field, name)
+	for _, field := range names(e.Missing) { // always the same one: triggers that it holds back keep the words
+		return fmt.Sprintf("%s: there is no runbook %s", field, e.Missing[field])
 	}
 	return "the runbook can't be laid out"
 }

@@ -189,8 +189,8 @@ func acts(run *jv1.Run, tree *runbooks.Tree) bool {
 	return slices.ContainsFunc(Next(free, tree, time.Time{}), func(d Decision) bool { return d.Action != Await })
 }
 
-// goOn ends a wait and moves the deadlines of the run, and of the steps around others, by the time it took: nothing fails
-// for the time a human needed.
+// goOn ends a wait and moves the deadlines of the run, and of its steps but those that ask, by the time it took: nothing
+// fails for the time a human needed.
 func goOn(run *jv1.Run, now time.Time) {
 	if run.GetState() != waiting {
 		return
@@ -204,7 +204,7 @@ func goOn(run *jv1.Run, now time.Time) {
 		}
 		run.Deadline = later(run.GetDeadline())
 		for _, s := range run.GetSteps() {
-			if runbooks.IsContainer(s.GetKind()) && !StepEnded(s.GetState()) {
+			if s.GetKind() != "approval" && !StepEnded(s.GetState()) { // a question's time is that of humans
 				s.Deadline = later(s.GetDeadline())
 			}
 			if s.GetStartTime() != nil && !StepEnded(s.GetState()) {

@@ -176,10 +176,20 @@ func (m *mutation) reopen(i int, now time.Time) {
 		case runbooks.IsContainer(c.GetKind()) && c.GetStartTime() != nil:
 			m.reopen(child, now)
 		default:
-			c.State, c.Error = jv1.StepState_STEP_STATE_PENDING, ""
-			c.StartTime, c.EndTime, c.Deadline, c.WakeTime, c.EndEvent = nil, nil, nil, nil, 0
-			c.Output, c.Tried, c.Decisions, c.AttemptCount = nil, nil, nil, 0
+			m.renew(child)
 		}
+	}
+}
+
+// renew lets a step begin from the beginning, with those inside of it, which never began.
+func (m *mutation) renew(i int) {
+	s := m.run.GetSteps()[i]
+	s.State, s.Error = jv1.StepState_STEP_STATE_PENDING, ""
+	s.StartTime, s.EndTime, s.Deadline, s.WakeTime, s.EndEvent = nil, nil, nil, nil, 0
+	s.Output, s.Tried, s.Decisions, s.AttemptCount = nil, nil, nil, 0
+	s.Held, s.Slow = nil, false
+	for _, child := range m.tree.Nodes[i].Children {
+		m.renew(child)
 	}
 }
 

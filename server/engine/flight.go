@@ -16,9 +16,9 @@ type flight struct {
 	flightKey
 	make func(context.Context) runs.Event
 	stop context.CancelFunc
-	// done is closed once ev, or unmade, is set.
-	done chan struct{}
-	ev   runs.Event
+	// begun is closed once it is known whether the call is made, and done once ev, or unmade, is set.
+	begun, done chan struct{}
+	ev          runs.Event
 	// unmade: the session was lost before the call was begun. It was not made, and nobody has to wonder.
 	unmade bool
 	// stopped because what its step is part of is over; only the run's executor asks.
@@ -45,7 +45,7 @@ func openAttempt(s *jv1.StepRun) string {
 func (e *Engine) launch(ctx context.Context, f *flight) {
 	e.mu.Lock()
 	calling, stop := context.WithCancel(e.base)
-	f.stop, f.done = stop, make(chan struct{})
+	f.stop, f.begun, f.done = stop, make(chan struct{}), make(chan struct{})
 	e.flights[f.flightKey] = f
 	e.outside.Add(1)
 	e.mu.Unlock()
@@ -59,7 +59,9 @@ func (e *Engine) launch(ctx context.Context, f *flight) {
 		case <-calling.Done():
 		case <-ctx.Done():
 		}
-		if f.unmade = ctx.Err() != nil; f.unmade {
+		f.unmade = ctx.Err() != nil
+		close(f.begun)
+		if f.unmade {
 			return
 		}
 		f.ev = f.make(calling)
@@ -152,13 +154,10 @@ func (x *executor) rejoin(ctx context.Context, run *jv1.Run) {
 			continue
 		}
 		x.e.log.Info("call taken up again", "run", x.name, "step", f.step, "attempt", f.attempt)
-		select {
-		case <-f.done:
-			if f.unmade {
-				f = &flight{flightKey: f.flightKey, make: f.make}
-				x.e.launch(ctx, f)
-			}
-		default:
+		<-f.begun // at once: the session it was to begin under is over
+		if f.unmade {
+			f = &flight{flightKey: f.flightKey, make: f.make}
+			x.e.launch(ctx, f)
 		}
 		x.join(ctx, f)
 	}

@@ -83,3 +83,29 @@ func TestARunbookOfANewerVersionIsNotStartedByHand(t *testing.T) {
 		}
 	})
 }
+
+// A runbook of a newer version is left to replicas of that version also where another runbook runs it.
+func TestARunbookThatRunsOneOfANewerVersionIsLeftAlone(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		inner := book("inner", quietly, doing(post("one")))
+		r.catalog(inner, book("s", doing(include("sub", "inner"))))
+		r.sink.answer = hangs("one")
+		r.fails("a", 1)
+		synctest.Wait()
+		inner.Steps[0].Action = nil
+		newer(inner.GetSteps()[0])
+		r.commit(store.Put(store.RunbookKey("inner"), inner), store.Put(store.RunbookRevisionKey("inner", 1), inner))
+		two := r.replica("two", r.backend)
+		r.first.kill()
+		r.first = two
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if run := want(t, r.only(), running); run.GetOwner().GetSession() == two.keeper.Current().Key {
+			t.Error("the run was adopted")
+		}
+		_, err := r.first.engine.Start(as(r.ctx, "ana"), &jv1.StartRunRequest{Runbook: "s", Service: "chat", Mode: jv1.RunMode_RUN_MODE_DRY_RUN, Reason: "now"})
+		if err == nil {
+			t.Errorf("it was started by hand")
+		}
+	})
+}

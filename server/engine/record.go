@@ -31,10 +31,14 @@ func putRun(txn *store.Txn, run *jv1.Run, events []*jv1.RunEvent, now time.Time)
 // when a revision is not there, or not of a shape this version knows.
 func treeOf(v store.View, run *jv1.Run) *runbooks.Tree {
 	revision := func(name string, version int64) *jv1.Runbook {
-		return store.Get[*jv1.Runbook](v, store.RunbookRevisionKey(name, version)).Msg
+		rb := store.Get[*jv1.Runbook](v, store.RunbookRevisionKey(name, version)).Msg
+		if rb == nil || foreign(rb) != "" {
+			return nil
+		}
+		return rb
 	}
 	plan := revision(run.GetRunbook(), run.GetRunbookVersion())
-	if plan == nil || foreign(plan) != "" {
+	if plan == nil {
 		return nil
 	}
 	tree, err := runbooks.Expand(plan, func(name string) *jv1.Runbook {

@@ -37,15 +37,15 @@ func (e *Engine) Review(ctx context.Context, why string) (names []string, err er
 
 func (e *Engine) review(ctx context.Context, r store.Record[*jv1.Run], why string) error {
 	now := e.o.Now()
-	events := reviewed(r.Msg, why)
+	var tree *runbooks.Tree
+	e.o.Store.Read(func(v store.View) { tree = treeOf(v, r.Msg) })
+	events := reviewed(r.Msg, tree != nil, why)
 	for i := range events {
 		events[i].Time, events[i].Actor = now, audit.From(ctx).Principal
 	}
 	if len(events) == 0 {
 		return nil
 	}
-	var tree *runbooks.Tree
-	e.o.Store.Read(func(v store.View) { tree = treeOf(v, r.Msg) })
 	next, stored, err := runs.Fold(r.Msg, tree, events...)
 	if err != nil {
 		return err
@@ -76,8 +76,9 @@ func (e *Engine) review(ctx context.Context, r store.Record[*jv1.Run], why strin
 	return nil
 }
 
-// reviewed decides what happens to a live run after a restore.
-func reviewed(run *jv1.Run, why string) []runs.Event {
+// reviewed decides what happens to a live run after a restore. One whose runbook is not known here, because a newer
+// version wrote it, is held, and its steps are left to that version.
+func reviewed(run *jv1.Run, known bool, why string) []runs.Event {
 	if run.GetState() == jv1.RunState_RUN_STATE_COMPENSATING {
 		return []runs.Event{{
 			Kind: jv1.RunEventKind_RUN_EVENT_KIND_ENDED, State: jv1.RunState_RUN_STATE_FAILED,
@@ -93,7 +94,7 @@ func reviewed(run *jv1.Run, why string) []runs.Event {
 	}
 	events := []runs.Event{{Kind: jv1.RunEventKind_RUN_EVENT_KIND_PAUSE_REQUESTED, Message: why}}
 	for _, s := range run.GetSteps() {
-		if !runs.StepEnded(s.GetState()) && runs.InFlight(s) {
+		if known && !runs.StepEnded(s.GetState()) && runs.InFlight(s) {
 			events = append(events, runs.Event{
 				Kind: jv1.RunEventKind_RUN_EVENT_KIND_OUTCOME_UNKNOWN, Step: s.GetId(),
 				Message: why + " while a call was under way: find out what became of it",

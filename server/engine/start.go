@@ -207,10 +207,18 @@ func (s *start) create(level jv1.AutomationLevel, superseded *jv1.Run) (verdict,
 // layOut lays the runbook out with those that it runs, as they are stored now; they are compared, so that the run begins
 // with these versions or not at all.
 func (s *start) layOut() (*runbooks.Tree, *continuity.Refusal) {
+	newer := ""
 	tree, err := runbooks.Expand(s.plan.Msg, func(name string) *jv1.Runbook {
-		return continuity.Read[*jv1.Runbook](s.desk, store.RunbookKey(name)).Msg
+		rb := continuity.Read[*jv1.Runbook](s.desk, store.RunbookKey(name)).Msg
+		if what := foreign(rb); rb != nil && what != "" {
+			newer = fmt.Sprintf("%s, which it runs, has %s, which this version does not know", name, what)
+		}
+		return rb
 	}, s.desk.Name())
-	if err != nil {
+	switch {
+	case newer != "":
+		return nil, continuity.Refuse(continuity.RunbookBroken, "%s is left to a replica of a newer version: %s", s.plan.Msg.GetName(), newer)
+	case err != nil:
 		return nil, continuity.Refuse(continuity.RunbookBroken, "%s can't run as it stands: %v", s.plan.Msg.GetName(), err)
 	}
 	return tree, nil

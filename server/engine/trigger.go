@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
+	"github.com/jurymast/jurymast/runbooks/runs"
 	"github.com/jurymast/jurymast/server/continuity"
 	"github.com/jurymast/jurymast/server/store"
 )
@@ -237,16 +239,20 @@ func setOutcome(t *jv1.Trigger, runbook string, v verdict, now time.Time) bool {
 	return true
 }
 
-// pending evaluates the pending triggers of a service until nothing changes, and returns when to look again.
+// pending evaluates the pending triggers of a service until nothing changes, and returns when to look again. One that can't
+// be written does not keep the others waiting.
 func (e *Engine) pending(ctx context.Context, session *store.Session, service string) (again time.Time, err error) {
 	for _, name := range e.pendingOf(service) {
-		at, err := e.settle(ctx, session, name)
-		if err != nil {
-			return again, fmt.Errorf("evaluate trigger %s: %w", name, err)
+		at, serr := e.settle(ctx, session, name)
+		if serr != nil {
+			err = errors.Join(err, fmt.Errorf("evaluate trigger %s: %w", name, serr))
+		}
+		if serr != nil && !errors.Is(serr, store.ErrTooLarge) && !errors.Is(serr, store.ErrInvalid) && !errors.Is(serr, runs.ErrIllegal) {
+			break // the store's trouble, not the trigger's
 		}
 		again = earliest(again, at)
 	}
-	return again, nil
+	return again, err
 }
 
 func (e *Engine) pendingOf(service string) (names []string) {

@@ -37,7 +37,7 @@ type call struct {
 func (k httpRequest) Advance(in *Input) Move {
 	c, err := k.prepare(in)
 	if err != nil {
-		return in.fail("%s: %v", faultNoRequest, err)
+		return k.unmakeable(in, err)
 	}
 	if in.DryRun() {
 		return in.done("would %s %s", c.request.method, c.request.url)
@@ -70,6 +70,22 @@ func (k httpRequest) Advance(in *Input) Move {
 	m.Event.Key = c.request.key
 	if d := in.Step.GetTimeout(); d != nil {
 		m.Event.Deadline = in.deadline(d.AsDuration())
+	}
+	return m
+}
+
+// unmakeable is what becomes of a step whose request can't be made from what is true now. One that is under way may have
+// been carried out all the same.
+func (httpRequest) unmakeable(in *Input, err error) Move {
+	m, spec := in.fail("%s: %v", faultNoRequest, err), in.Step.GetHttpRequest()
+	switch {
+	case !runs.InFlight(in.At):
+	case checkable(spec) || atMostOnce(spec):
+		m.Event = in.event(jv1.RunEventKind_RUN_EVENT_KIND_OUTCOME_UNKNOWN,
+			"nobody knows whether the call was carried out: its executor was lost, and it can't be made again (%v); find out, then resume with what became of it", err)
+		m.Event.Error = "outcome unknown"
+	default:
+		m.Event.Attempt = jv1.AttemptState_ATTEMPT_STATE_UNKNOWN
 	}
 	return m
 }
