@@ -47,7 +47,7 @@ func TestArchivedRunsAreListedAmongTheOthers(t *testing.T) {
 		}
 		want[run.GetService()] = append(want[run.GetService()], run.GetName())
 		want[""] = append(want[""], run.GetName())
-		op := store.PutCompressed(store.ArchivedRunKey(run.GetName()), &recordv1.ArchivedRun{Run: run})
+		op := new(store.Compressor).Put(store.ArchivedRunKey(run.GetName()), &recordv1.ArchivedRun{Run: run})
 		if rng.IntN(5) == 0 {
 			op = store.Put(store.RunKey(run.GetName()), run)
 		}

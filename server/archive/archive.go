@@ -29,7 +29,7 @@ const MaxRecords = 80
 
 // PutRun returns the writes that archive a run that has ended, given all records of its events: the run's archived record,
 // and the deletions of what it replaces, [MaxRecords] + 2 at most.
-func PutRun(run *jv1.Run, events []store.Record[*recordv1.RunEvents]) []store.Op {
+func PutRun(c *store.Compressor, run *jv1.Run, events []store.Record[*recordv1.RunEvents]) []store.Op {
 	archived := &recordv1.ArchivedRun{Run: run}
 	ops := []store.Op{store.Delete(store.RunKey(run.GetName()))}
 	size := 0
@@ -42,12 +42,12 @@ func PutRun(run *jv1.Run, events []store.Record[*recordv1.RunEvents]) []store.Op
 			ops = append(ops, store.Delete(e.Key))
 		}
 	}
-	return append(ops, store.PutCompressed(store.ArchivedRunKey(run.GetName()), archived))
+	return append(ops, c.Put(store.ArchivedRunKey(run.GetName()), archived))
 }
 
 // PutTrigger returns the writes that archive a trigger that is over.
-func PutTrigger(t *jv1.Trigger) []store.Op {
-	return []store.Op{store.Delete(store.TriggerKey(t.GetName())), store.PutCompressed(store.ArchivedTriggerKey(t.GetName()), t)}
+func PutTrigger(c *store.Compressor, t *jv1.Trigger) []store.Op {
+	return []store.Op{store.Delete(store.TriggerKey(t.GetName())), c.Put(store.ArchivedTriggerKey(t.GetName()), t)}
 }
 
 // Run returns an archived run; a zero Record with its key (nil message) when there is none of that name. Errors are those

@@ -12,7 +12,7 @@ import (
 
 const (
 	// growthShare is the part of the quota by which live data may grow before old revisions are dropped early.
-	growthShare = 32
+	growthShare = 64
 	// compactTime bounds one early compaction.
 	compactTime = 30 * time.Second
 )

@@ -16,7 +16,7 @@ import (
 type Retention struct {
 	// Age is how long after its end a notification is kept. 0: 30 days.
 	Age time.Duration
-	// Count is how many ended notifications are kept at most, the newest ones. 0: 2000.
+	// Count is how many ended notifications are kept at most, the newest ones. 0: 1000.
 	Count int
 	// Interval is how often it is looked after; the first time after a tenth of it. 0: 1 min.
 	Interval time.Duration
@@ -27,7 +27,7 @@ func (r Retention) withDefaults() Retention {
 		r.Age = 30 * 24 * time.Hour
 	}
 	if r.Count <= 0 {
-		r.Count = 2000
+		r.Count = 1000
 	}
 	if r.Interval <= 0 {
 		r.Interval = time.Minute

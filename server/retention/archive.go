@@ -67,12 +67,12 @@ func (r *Retention) moveSome(ctx context.Context, kind string, moves []move) (n 
 	var txn store.Txn
 	size := 0
 	moves = moves[:min(len(moves), maxReading)]
-	prepared, err := r.prepare(ctx, moves)
+	events, err := r.events(ctx, moves)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("read the events of %d runs: %w", len(moves), err)
 	}
 	for i, m := range moves {
-		ops := prepared[i]
+		ops := r.moving(m, events[i])
 		for _, op := range ops {
 			size += len(op.Value)
 		}
@@ -93,28 +93,30 @@ func (r *Retention) moveSome(ctx context.Context, kind string, moves []move) (n 
 	return n, r.o.Store.WaitRevision(ctx, res.Revision)
 }
 
-// prepare reads side by side what the moves need, for each read waits for the store.
-func (r *Retention) prepare(ctx context.Context, moves []move) ([][]store.Op, error) {
-	out, errs := make([][]store.Op, len(moves)), make([]error, len(moves))
+// events reads side by side the events of the runs among the moves, for each read waits for the store. They change only
+// with the run, which is compared.
+func (r *Retention) events(ctx context.Context, moves []move) ([][]store.Record[*recordv1.RunEvents], error) {
+	out, errs := make([][]store.Record[*recordv1.RunEvents], len(moves)), make([]error, len(moves))
 	var group sync.WaitGroup
 	for i, m := range moves {
-		group.Go(func() { out[i], errs[i] = r.moving(ctx, m) })
+		if m.run == nil {
+			continue
+		}
+		group.Go(func() {
+			// One more than can be archived: then they stay where they are.
+			out[i], _, errs[i] = store.Scan[*recordv1.RunEvents](ctx, r.o.Store, store.RunEventsPrefix+m.run.GetName()+"/", "", archive.MaxRecords+1)
+		})
 	}
 	group.Wait()
 	return out, errors.Join(errs...)
 }
 
-// moving returns the writes that move a record. The events of a run change only with the run, which is compared.
-func (r *Retention) moving(ctx context.Context, m move) ([]store.Op, error) {
+// moving returns the writes that move a record.
+func (r *Retention) moving(m move, events []store.Record[*recordv1.RunEvents]) []store.Op {
 	if m.trigger != nil {
-		return archive.PutTrigger(m.trigger), nil
+		return archive.PutTrigger(&r.compressor, m.trigger)
 	}
-	// One more than can be archived: then they stay where they are.
-	events, _, err := store.Scan[*recordv1.RunEvents](ctx, r.o.Store, store.RunEventsPrefix+m.run.GetName()+"/", "", archive.MaxRecords+1)
-	if err != nil {
-		return nil, fmt.Errorf("read the events of run %s: %w", m.run.GetName(), err)
-	}
-	return archive.PutRun(m.run, events), nil
+	return archive.PutRun(&r.compressor, m.run, events)
 }
 
 // surplusRuns are the ended runs beyond the recent ones, those that ended first before the others.

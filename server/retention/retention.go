@@ -27,7 +27,7 @@ type Options struct {
 	Interval time.Duration
 	// Forgetting is how often it is looked for what is past its time. 0: 30 s.
 	Forgetting time.Duration
-	// Recent is how many ended runs, and how many ended triggers, stay in the memory of every replica. 0: 1000.
+	// Recent is how many ended runs, and how many ended triggers, stay in the memory of every replica. 0: 500.
 	Recent int
 	// Age is how long after its end a run or trigger is kept. 0: 30 days.
 	Age time.Duration
@@ -55,7 +55,7 @@ func (o Options) withDefaults() Options {
 	}
 	o.Interval = cmp.Or(o.Interval, 5*time.Second)
 	o.Forgetting = cmp.Or(o.Forgetting, 30*time.Second)
-	o.Recent = cmp.Or(o.Recent, 1000)
+	o.Recent = cmp.Or(o.Recent, 500)
 	o.Age = cmp.Or(o.Age, 30*24*time.Hour)
 	o.Archived = cmp.Or(o.Archived, 20_000)
 	o.AuditAge = cmp.Or(o.AuditAge, 400*24*time.Hour)
@@ -69,10 +69,11 @@ type Retention struct {
 	o       Options
 	metrics *metrics
 
-	// rounds and surplus belong to Run alone: where the slow round through each family that is not mirrored stands, and
-	// when its number is next compared with what may be kept.
-	rounds  map[string]string
-	surplus time.Time
+	// What follows belongs to Run alone. rounds is where the slow round through each family that is not mirrored stands,
+	// surplus when its number is next compared with what may be kept.
+	rounds     map[string]string
+	surplus    time.Time
+	compressor store.Compressor
 	// forgetting is when it is next looked for what is past its time.
 	forgetting time.Time
 }

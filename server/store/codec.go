@@ -38,17 +38,29 @@ func Seal(m proto.Message) []byte {
 	return out
 }
 
-// SealCompressed is [Seal] with the message compressed.
-func SealCompressed(m proto.Message) []byte {
+// Compressor makes the stored form of messages that are kept long and read rarely. It keeps its working memory of about
+// 1 MiB, so one should be kept where many are made. The zero value is ready. Not safe for concurrent use.
+type Compressor struct{ w *flate.Writer }
+
+// Put is [Put] with the message compressed.
+func (c *Compressor) Put(key string, m proto.Message) Op { return Op{Key: key, Value: c.Seal(m)} }
+
+// Seal is [Seal] with the message compressed.
+func (c *Compressor) Seal(m proto.Message) []byte {
 	plain := Seal(m)[headerSize:]
 	out := bytes.NewBuffer(make([]byte, headerSize, headerSize+len(plain)/2))
-	w, err := flate.NewWriter(out, flate.DefaultCompression)
-	if err != nil {
-		panic(fmt.Sprintf("store: compress %T: %v", m, err)) // only of a level that does not exist
+	if c.w == nil {
+		w, err := flate.NewWriter(out, flate.DefaultCompression)
+		if err != nil {
+			panic(fmt.Sprintf("store: compress %T: %v", m, err)) // only of a level that does not exist
+		}
+		c.w = w
+	} else {
+		c.w.Reset(out)
 	}
 	// Writes into memory don't fail.
-	_, _ = w.Write(plain)
-	_ = w.Close()
+	_, _ = c.w.Write(plain)
+	_ = c.w.Close()
 	value := out.Bytes()
 	value[0] = formatDeflate
 	binary.BigEndian.PutUint32(value[1:headerSize], crc32.Checksum(value[headerSize:], castagnoli))

@@ -56,18 +56,19 @@ func TestOpenNoticesEveryFlippedBit(t *testing.T) {
 }
 
 // What is compressed opens as what is not, and is smaller where there is something to save.
-func TestSealCompressed(t *testing.T) {
+func TestCompressor(t *testing.T) {
 	long := &recordv1.Session{Replica: strings.Repeat("replica ", 1000)}
+	var c store.Compressor
 	for _, m := range []*recordv1.Session{sample(), {}, long} {
 		got := new(recordv1.Session)
-		if err := store.Open(store.SealCompressed(m), got); err != nil || !proto.Equal(got, m) {
+		if err := store.Open(c.Seal(m), got); err != nil || !proto.Equal(got, m) {
 			t.Errorf("opened %v, %v", got, err)
 		}
 	}
-	if plain, small := len(store.Seal(long)), len(store.SealCompressed(long)); small > plain/10 {
+	if plain, small := len(store.Seal(long)), len(c.Seal(long)); small > plain/10 {
 		t.Errorf("%d bytes became %d", plain, small)
 	}
-	sealed := store.SealCompressed(long)
+	sealed := c.Seal(long)
 	for i := 1; i < len(sealed); i++ {
 		damaged := bytes.Clone(sealed)
 		damaged[i] ^= 4
@@ -79,7 +80,7 @@ func TestSealCompressed(t *testing.T) {
 
 // A small value that would grow without end is refused.
 func TestOpenBoundsWhatItInflates(t *testing.T) {
-	bomb := store.SealCompressed(&recordv1.Session{Replica: strings.Repeat("x", 17<<20)})
+	bomb := new(store.Compressor).Seal(&recordv1.Session{Replica: strings.Repeat("x", 17<<20)})
 	if err := store.Open(bomb, new(recordv1.Session)); !errors.Is(err, store.ErrCorrupt) {
 		t.Errorf("%d bytes: %v", len(bomb), err)
 	}
@@ -87,7 +88,7 @@ func TestOpenBoundsWhatItInflates(t *testing.T) {
 
 func FuzzOpen(f *testing.F) {
 	f.Add(store.Seal(sample()))
-	f.Add(store.SealCompressed(sample()))
+	f.Add(new(store.Compressor).Seal(sample()))
 	f.Add([]byte{})
 	f.Add([]byte{1, 0, 0, 0, 0})
 	f.Add([]byte{2, 0, 0, 0, 0, 10, 2})

@@ -103,9 +103,6 @@ type Op struct {
 // Put writes the message to the key. It panics when the message can't be marshalled, which proto3 messages always can.
 func Put(key string, m proto.Message) Op { return Op{Key: key, Value: Seal(m)} }
 
-// PutCompressed is [Put] for what is kept long and read rarely.
-func PutCompressed(key string, m proto.Message) Op { return Op{Key: key, Value: SealCompressed(m)} }
-
 // PutLeased is [Put] with a lease.
 func PutLeased(key string, m proto.Message, lease LeaseID) Op {
 	return Op{Key: key, Value: Seal(m), Lease: lease}
