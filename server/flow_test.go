@@ -234,7 +234,7 @@ func TestEveryMethod(t *testing.T) {
 	}
 	for _, action := range []string{
 		"CatalogService.Apply", "RunbookService.ApplyRunbook", "RunbookService.DeleteRunbook", "RunService.StartRun", "RunService.CancelRun",
-		"RunService.PauseRun", "RunService.ResumeRun", "RunService.DecideRun", "ContinuityService.SwitchProvider", "ContinuityService.Undo",
+		"RunService.PauseRun", "RunService.ResumeRun", "RunService.DecideRun", "RunService.RetryStep", "RunService.SkipStep", "ContinuityService.SwitchProvider", "ContinuityService.Undo",
 		"ContinuityService.SetQueueing", "AdminService.SetAutomation", "DetectorService.FireTrigger", "DetectorService.SetOperatorSignal",
 	} {
 		if !seen[action] {
@@ -290,6 +290,7 @@ func (r *rig) everyRun(must func(string, any, error)) {
 	must("resume", m2, err)
 	m3, err := s.CancelRun(ctx, &jv1.CancelRunRequest{Name: run.GetName(), Reason: "x"})
 	must("cancel", m3, err)
+	r.everyStep(must)
 	m4, err := s.ListRuns(ctx, &jv1.ListRunsRequest{})
 	must("runs", m4, err)
 	m5, err := s.ListRunEvents(ctx, &jv1.ListRunEventsRequest{Run: run.GetName()})
@@ -297,6 +298,41 @@ func (r *rig) everyRun(must func(string, any, error)) {
 	must("watch runs", nil, first(ctx, func(ctx context.Context) (receiver[*jv1.WatchRunsResponse], error) {
 		return s.WatchRuns(ctx, &jv1.WatchRunsRequest{})
 	}))
+}
+
+// everyStep retries a step whose receiver has been mended, and skips the wait after it.
+func (r *rig) everyStep(must func(string, any, error)) {
+	r.t.Helper()
+	ctx, s, desk := r.t.Context(), r.runs(), newProvider(r.t, "desk")
+	desk.broken.Store(true)
+	r.apply(runbook(&jv1.Runbook{Name: "mend", Services: []string{"chat"}, Steps: []*jv1.Step{
+		{
+			Id: "call", Retry: &jv1.Retry{Attempts: 2, Initial: durationpb.New(time.Hour), Max: durationpb.New(time.Hour)},
+			Action: &jv1.Step_HttpRequest{HttpRequest: &jv1.HttpRequestStep{Url: desk.url, Repeat: jv1.Repeatability_REPEATABILITY_IDEMPOTENT}},
+		},
+		{Id: "rest", Action: &jv1.Step_Wait{Wait: &jv1.WaitStep{Duration: durationpb.New(time.Hour)}}},
+	}}))
+	var run *jv1.Run
+	var err error
+	eventually(r.t, "nothing acts on chat any more", func() bool {
+		run, err = s.StartRun(ctx, &jv1.StartRunRequest{Runbook: "mend", Reason: "x"})
+		return err == nil
+	})
+	eventually(r.t, "the first attempt has failed", func() bool {
+		got, err := s.GetRun(ctx, &jv1.GetRunRequest{Name: run.GetName()})
+		return err == nil && got.GetSteps()[0].GetState() == jv1.StepState_STEP_STATE_RETRYING
+	})
+	desk.broken.Store(false)
+	m1, err := s.RetryStep(ctx, &jv1.RetryStepRequest{Name: run.GetName(), Step: "call", Reason: "x"})
+	must("retry", m1, err)
+	eventually(r.t, "the wait is skipped", func() bool {
+		_, err = s.SkipStep(ctx, &jv1.SkipStepRequest{Name: run.GetName(), Step: "rest", Reason: "x"})
+		return err == nil
+	})
+	eventually(r.t, "the run ends well", func() bool {
+		got, err := s.GetRun(ctx, &jv1.GetRunRequest{Name: run.GetName()})
+		return err == nil && got.GetState() == jv1.RunState_RUN_STATE_SUCCEEDED
+	})
 }
 
 type receiver[M any] interface{ Recv() (M, error) }
