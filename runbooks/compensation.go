@@ -2,6 +2,7 @@ package runbooks
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	jv1 "github.com/jurymast/jurymast/proto/jurymast/v1"
@@ -38,7 +39,7 @@ func (s *stepCheck) checkCompensation() {
 		s.problem(path, "compensate without effect: %s", reason)
 		return
 	}
-	steps := append(s.earlier()[:len(s.earlier()):len(s.earlier())], s.step)
+	steps := slices.Concat(s.earlier(), []*jv1.Step{s.step})
 	if retry := spec.GetRetry(); retry != nil {
 		s.checkWaits(path+".retry", retry)
 		if spec.GetHttpRequest() == nil {

@@ -50,12 +50,6 @@ type life struct {
 // errLifeEnded ends sessions when the store is found to have gone back.
 var errLifeEnded = fmt.Errorf("the store went back: %w", ErrLeaseLost)
 
-func (s *Store) initLife() {
-	s.life.changed = make(chan struct{})
-	sessions, end := context.WithCancelCause(s.closing)
-	s.life.sessions, s.life.endSessions = sessions, end
-}
-
 // sessionContext is the context that a new session lives in.
 func (s *Store) sessionContext() context.Context {
 	s.life.mu.Lock()

@@ -84,7 +84,8 @@ func New(opts Options) *Store {
 		slots: make(chan struct{}, opts.Writers), doubts: make(chan struct{}, 1),
 	}
 	s.closing, s.stop = context.WithCancelCause(context.Background())
-	s.initLife()
+	s.life.changed = make(chan struct{})
+	s.life.sessions, s.life.endSessions = context.WithCancelCause(s.closing)
 	return s
 }
 
