@@ -188,3 +188,28 @@ func TestARetriedStepHasItsAttemptsOnceMore(t *testing.T) {
 		want(t, r.only(), succeeded)
 	})
 }
+
+// A run that ends while its switch waits to be confirmed leaves no provisional route, also when a human has changed
+// something else of the service since.
+func TestACanceledRunLeavesNoProvisionalRouteAfterAHumansChange(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.catalog(book("s", doing(confirmed(switchTo("b"), time.Hour))))
+		run := start(t, r, "s")
+		synctest.Wait()
+		if _, err := r.first.desk.SetQueueing(as(r.ctx, "ana"), &jv1.SetQueueingRequest{Service: "chat", On: true, Reason: "x"}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if !r.state().GetProvisional() {
+			t.Fatal("the switch is not provisional")
+		}
+		if _, err := r.first.engine.Cancel(as(r.ctx, "ana"), &jv1.CancelRunRequest{Name: run.GetName(), Reason: "enough"}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		want(t, r.only(), canceled)
+		if st := r.state(); st.GetProvisional() {
+			t.Errorf("still provisional: %v", st)
+		}
+	})
+}

@@ -55,7 +55,7 @@ func (e *Engine) review(ctx context.Context, r store.Record[*jv1.Run], why strin
 	if runs.Ended(next.GetState()) {
 		e.o.Store.Read(func(v store.View) {
 			desk := continuity.Open(v, next.GetService(), now)
-			if desk.State().GetRun() == next.GetName() {
+			if isLive(next) {
 				desk.Confirm() // nobody is left who would
 			}
 			release(desk, next)

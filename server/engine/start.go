@@ -173,7 +173,7 @@ func (s *start) create(level jv1.AutomationLevel, superseded *jv1.Run) (verdict,
 			return verdict{}, err
 		}
 		s.desk.EndDrain(superseded.GetName())
-		if s.desk.State().GetRun() == superseded.GetName() {
+		if isLive(superseded) {
 			s.desk.Confirm() // nobody is left who would
 		}
 	}

@@ -180,7 +180,7 @@ func (t *turn) end(state jv1.RunState, reason string) error {
 	}); err != nil {
 		return err
 	}
-	if t.desk.State().GetRun() == t.run.GetName() {
+	if isLive(t.run) { // the only one: a provisional route is its own, whoever changed the state last
 		t.desk.Confirm() // nobody is left who would
 	}
 	release(t.desk, t.run)
