@@ -57,8 +57,8 @@ func ownership() []Mutant {
 		{"the lock of a service is not looked at", "server/engine/start.go", []Edit{{
 			"if holder == \"\" {\n\t\treturn nil, v, false", "if holder != \"\" || true {\n\t\treturn nil, v, false",
 		}}, engine, crashes + "|^TestARunThatActs|^TestARunThatWaits"},
-		{"what was done first is undone first", "runbooks/runs/next.go", []Edit{{
-			"s.GetEndEvent() >= run.GetSteps()[last].GetEndEvent()", "s.GetEndEvent() < run.GetSteps()[last].GetEndEvent()",
+		{"what was done first is undone first", "runbooks/runs/undo.go", []Edit{{
+			"ended(s) >= ended(run.GetSteps()[last])", "ended(s) < ended(run.GetSteps()[last])",
 		}}, "./runbooks/runs", "."},
 	}
 }
