@@ -31,7 +31,8 @@ func TestReviewedRunsWait(t *testing.T) {
 		},
 		"a call was under way": {
 			&jv1.Run{State: running, Steps: []*jv1.StepRun{ended, inFlight}},
-			[]jv1.RunEventKind{pause, jv1.RunEventKind_RUN_EVENT_KIND_OUTCOME_UNKNOWN, hold}, false,
+			[]jv1.RunEventKind{pause, jv1.RunEventKind_RUN_EVENT_KIND_OUTCOME_UNKNOWN, hold},
+			false,
 		},
 		"asks for an approval": {
 			&jv1.Run{State: jv1.RunState_RUN_STATE_WAITING, Wait: jv1.RunWait_RUN_WAIT_APPROVAL}, []jv1.RunEventKind{pause, hold}, false,
