@@ -300,6 +300,7 @@ func TestOwnNetwork(t *testing.T) {
 		canaries map[string]error // by host: what calling it gives, nil: an answer
 		others   map[string]bool  // by host: reached or not
 		stale    bool             // the others were called long ago
+		earlier  bool             // the others were called before this one first failed
 		state    jv1.SignalState
 		reason   string
 	}{
@@ -311,6 +312,8 @@ func TestOwnNetwork(t *testing.T) {
 		{name: "no name, another was reached", err: dns, others: map[string]bool{"azure.example": true}, state: stateFailing, reason: "dns_failure"},
 		{name: "no name, no other was reached", err: dns, others: map[string]bool{"azure.example": false}, state: stateUnknown, reason: "dns_failure"},
 		{name: "no name, another was reached long ago", err: dns, others: map[string]bool{"azure.example": true}, stale: true, state: stateUnknown, reason: "dns_failure"},
+		{name: "no name, another was reached before", err: dns, others: map[string]bool{"azure.example": true}, earlier: true, state: stateUnknown, reason: "dns_failure"},
+		{name: "no connection, another was reached before", err: unanswered, others: map[string]bool{"azure.example": true}, earlier: true, state: stateFailing, reason: "connect_timeout"},
 		{name: "no name, loopback was reached", err: dns, others: map[string]bool{"127.0.0.1": true, "localhost": true, "::1": true}, state: stateUnknown, reason: "dns_failure"},
 		{name: "no way, nothing known", err: unreachable, state: stateUnknown, reason: "network_unreachable"},
 		{name: "no way, another was reached", err: unreachable, others: map[string]bool{"azure.example": true}, state: stateFailing, reason: "network_unreachable"},
@@ -337,15 +340,20 @@ func TestOwnNetwork(t *testing.T) {
 			}
 			now := t0
 			n := newNetwork(canaries, world, func() time.Time { return now })
-			for host, reached := range test.others {
-				n.note(host, reached)
-			}
-			if test.stale {
-				now = now.Add(time.Hour)
-			}
 			p, err := newHTTPProbe(nil, &jv1.Provider{BaseUrl: "http://openai.example"}, probeTools{transport: world, network: n, now: func() time.Time { return now }})
 			if err != nil {
 				t.Fatal(err)
+			}
+			if !test.earlier && !test.stale {
+				p.look(t.Context())
+				now = now.Add(time.Second)
+			}
+			for host, reached := range test.others {
+				n.note(host, reached)
+			}
+			now = now.Add(time.Second)
+			if test.stale {
+				now = now.Add(time.Hour)
 			}
 			cause := causeNone
 			if test.state == stateFailing {

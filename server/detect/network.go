@@ -28,6 +28,7 @@ type network struct {
 type contact struct {
 	at      time.Time
 	reached bool
+	since   time.Time // when it was first not reached, if it was not
 }
 
 // canaryTimeout bounds one question to a canary, and canaryFresh says how long its answer holds: many probes fail at
@@ -56,7 +57,14 @@ func newNetwork(canaries []string, transport http.RoundTripper, now func() time.
 func (n *network) note(host string, reached bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.hosts[host] = contact{at: n.now(), reached: reached}
+	c := contact{at: n.now(), reached: reached}
+	if before, known := n.hosts[host]; !reached {
+		c.since = c.at
+		if known && !before.reached {
+			c.since = before.since
+		}
+	}
+	n.hosts[host] = c
 }
 
 // forget drops what is known of a host nobody probes any more.
@@ -67,7 +75,8 @@ func (n *network) forget(host string) {
 }
 
 // beyond tells whether the network works, as far as it can be told without the host that was not reached. A canary's
-// answer decides; without canaries the other hosts do, loopback excepted.
+// answer decides; without canaries the other hosts do, loopback excepted: one that was reached after this one first was not.
+// What was reached before proves nothing, for all of them may have gone at once.
 func (n *network) beyond(ctx context.Context, host string) reach {
 	if len(n.canaries) > 0 {
 		if n.canary(ctx) {
@@ -77,17 +86,21 @@ func (n *network) beyond(ctx context.Context, host string) reach {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	now, others := n.now(), 0
+	now, others, earlier := n.now(), 0, false
+	since := n.hosts[host].since
 	for other, c := range n.hosts {
 		if other == host || isLoopback(other) || now.Sub(c.at) > contactFresh {
 			continue
 		}
-		if c.reached {
+		switch {
+		case c.reached && c.at.After(since):
 			return up
+		case c.reached:
+			earlier = true
 		}
 		others++
 	}
-	if others == 0 {
+	if others == 0 || earlier {
 		return unsure
 	}
 	return down

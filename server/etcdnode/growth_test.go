@@ -27,7 +27,7 @@ func TestABurstOfWritesStaysBelowTheQuota(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	value := strings.Repeat("v", 64<<10)
+	value := strings.Repeat("v", 16<<10)
 	var first int64
 	for i := range 4 * quota / len(value) {
 		resp, err := node.Client().Put(t.Context(), "key", value)
@@ -38,7 +38,7 @@ func TestABurstOfWritesStaysBelowTheQuota(t *testing.T) {
 			first = resp.Header.Revision
 		}
 		// A writer that is faster than pages come free would break any quota. They come free with later writes.
-		for deadline := time.Now().Add(20 * time.Second); node.Status().InUse > quota/2; time.Sleep(5 * time.Millisecond) {
+		for deadline := time.Now().Add(20 * time.Second); node.Status().InUse > quota/4; time.Sleep(5 * time.Millisecond) {
 			if _, err := node.Client().Put(t.Context(), "small", "v"); err != nil || time.Now().After(deadline) {
 				t.Fatalf("after write %d nothing comes free: %v, %+v", i, err, node.Status())
 			}
