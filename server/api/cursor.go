@@ -46,7 +46,7 @@ func notEpoch(r rune) bool {
 
 // shortened keeps a caller's text from filling an error.
 func shortened(text string) string {
-	const most = 80
+	const most = 60
 	if len(text) <= most {
 		return text
 	}
