@@ -3,6 +3,7 @@ package retention
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	recordv1 "github.com/jurymast/jurymast/proto/jurymast/record/v1"
@@ -39,12 +40,15 @@ func (r *Retention) forget(ctx context.Context) error {
 			return err
 		}
 	}
-	for len(victims) > 0 {
-		n := min(len(victims), maxForgotten)
-		if err := r.delete(ctx, victims[:n]); err != nil {
+	return r.deleteAll(ctx, victims)
+}
+
+// deleteAll deletes victims, as many at a time as fit one transaction.
+func (r *Retention) deleteAll(ctx context.Context, victims []victim) error {
+	for some := range slices.Chunk(victims, maxForgotten) {
+		if err := r.delete(ctx, some); err != nil {
 			return err
 		}
-		victims = victims[n:]
 	}
 	return nil
 }

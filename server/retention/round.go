@@ -58,12 +58,8 @@ func roundOf[M proto.Message](ctx context.Context, r *Retention, kind, prefix st
 			}
 		}
 		found := len(victims) > 0
-		for len(victims) > 0 {
-			n := min(len(victims), maxForgotten)
-			if err := r.delete(ctx, victims[:n]); err != nil {
-				return err
-			}
-			victims = victims[n:]
+		if err := r.deleteAll(ctx, victims); err != nil {
+			return err
 		}
 		if !found || !more {
 			return nil
